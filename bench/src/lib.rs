@@ -1,0 +1,1 @@
+//! Measurements printed beside their baseline, taken in one run.

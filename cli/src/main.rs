@@ -1,0 +1,2 @@
+//! The one binary: every service and every command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The ordering engine: commonware simplex behind our own narrow trait.

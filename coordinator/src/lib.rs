@@ -1,0 +1,1 @@
+//! One ordering replica: engine, ledger, attestor and API wired together.

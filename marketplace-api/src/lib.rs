@@ -1,0 +1,1 @@
+//! The gateway: admits requests, fans them out, collects ballots and assembles certificates.

@@ -1,0 +1,1 @@
+//! One owner's worker: batches, infers, and signs ballots that it never contradicts.

@@ -1,0 +1,1 @@
+//! Models as artefacts and sessions: manifests, pre- and post-processing, local backends.
