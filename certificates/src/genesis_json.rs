@@ -1,0 +1,221 @@
+//! `genesis.json`: the readable form of a genesis, with its label tables. Keys and digests are lower-case hex.
+//!
+//! The digest is computed from the deterministic encoding of what was read, never from the JSON text; a `digest` field
+//! that disagrees is refused.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::charter::{Charter, Seat, labels_digest};
+use crate::digest::Digest;
+use crate::genesis::{Committee, GatewayIdentity, Genesis, GenesisError, Member, Rules};
+use crate::key::PublicKey;
+use crate::policy::{Assurance, Policy};
+
+/// Why a file is no acceptable `genesis.json`.
+#[derive(Debug, thiserror::Error)]
+pub enum GenesisFileError {
+    /// Not the expected JSON.
+    #[error("not a genesis.json: {0}")]
+    Json(serde_json::Error),
+    /// A field does not hold what it should.
+    #[error("genesis.json: {0} is not valid")]
+    Field(&'static str),
+    /// The content breaks a rule.
+    #[error("genesis.json: {0}")]
+    Genesis(#[from] GenesisError),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: String,
+    market: String,
+    digest: String,
+    created_ms: u64,
+    rules: RulesFile,
+    committee: CommitteeFile,
+    gateways: Vec<GatewayFile>,
+    groups: Vec<CharterFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RulesFile {
+    request_lifetime_ms_max: u64,
+    clock_skew_ms_max: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CommitteeFile {
+    epoch: u64,
+    members: Vec<MemberFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MemberFile {
+    name: String,
+    attestation_key: String,
+    engine_key: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GatewayFile {
+    name: String,
+    key: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CharterFile {
+    group: String,
+    task: String,
+    classes: u32,
+    policy: String,
+    fault_bound: u64,
+    assurance: String,
+    notice_blocks: u64,
+    approvals: u64,
+    fee: u64,
+    owners: Vec<SeatFile>,
+    labels: Option<Vec<String>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeatFile {
+    name: String,
+    key: String,
+    controlling_party: String,
+    lineage: String,
+}
+
+const FORMAT: &str = "dropbear-genesis/1";
+
+/// Label tables by digest.
+pub type LabelTables = BTreeMap<Digest, Vec<String>>;
+
+/// Reads `genesis.json`.
+///
+/// # Errors
+/// [`GenesisFileError`] if the text is not a genesis, breaks a rule, or states another digest than its content has.
+pub fn from_json(json: &[u8]) -> Result<(Genesis, LabelTables), GenesisFileError> {
+    let file: File = serde_json::from_slice(json).map_err(GenesisFileError::Json)?;
+    if file.format != FORMAT {
+        return Err(GenesisFileError::Field("format"));
+    }
+    let mut labels = LabelTables::new();
+    let mut charters = Vec::new();
+    for group in file.groups {
+        charters.push(charter(group, &mut labels)?);
+    }
+    let mut members = Vec::new();
+    for member in file.committee.members {
+        let (attestation, engine) = (key(&member.attestation_key)?, key(&member.engine_key)?);
+        members.push(Member { name: member.name, attestation, engine });
+    }
+    let mut gateways = Vec::new();
+    for gateway in file.gateways {
+        gateways.push(GatewayIdentity { name: gateway.name, key: key(&gateway.key)? });
+    }
+    let rules = Rules {
+        request_lifetime_ms_max: file.rules.request_lifetime_ms_max,
+        clock_skew_ms_max: file.rules.clock_skew_ms_max,
+    };
+    let committee = Committee { epoch: file.committee.epoch, members };
+    let genesis = Genesis { market: file.market, created_ms: file.created_ms, rules, committee, gateways, charters };
+    genesis.check()?;
+    if file.digest != genesis.digest().to_string() {
+        return Err(GenesisFileError::Field("digest"));
+    }
+    Ok((genesis, labels))
+}
+
+fn key(hex: &str) -> Result<PublicKey, GenesisFileError> {
+    let bytes = Digest::from_hex(hex).ok_or(GenesisFileError::Field("a key"))?;
+    PublicKey::from_bytes(bytes.as_bytes()).map_err(|_| GenesisFileError::Field("a key"))
+}
+
+fn charter(file: CharterFile, tables: &mut LabelTables) -> Result<Charter, GenesisFileError> {
+    let mut roster = Vec::new();
+    for seat in file.owners {
+        let key = key(&seat.key)?;
+        roster.push(Seat { owner: seat.name, key, party: seat.controlling_party, lineage: seat.lineage });
+    }
+    let policy = match file.policy.as_str() {
+        "plurality" => Policy::Plurality,
+        _ => return Err(GenesisFileError::Field("policy")),
+    };
+    let labels = file.labels.map(|labels| {
+        let digest = labels_digest(&labels);
+        tables.insert(digest, labels);
+        digest
+    });
+    Ok(Charter {
+        group: file.group,
+        task: file.task,
+        classes: file.classes,
+        labels,
+        roster,
+        policy,
+        faults: file.fault_bound,
+        assurance: Assurance::from_name(&file.assurance).ok_or(GenesisFileError::Field("assurance"))?,
+        notice_blocks: file.notice_blocks,
+        approvals: file.approvals,
+        fee: file.fee,
+    })
+}
+
+/// Writes `genesis.json`, indented, labels included.
+#[must_use]
+pub fn to_json(genesis: &Genesis, labels: &LabelTables) -> String {
+    let seat = |seat: &Seat| SeatFile {
+        name: seat.owner.clone(),
+        key: seat.key.to_string(),
+        controlling_party: seat.party.clone(),
+        lineage: seat.lineage.clone(),
+    };
+    let charter = |charter: &Charter| CharterFile {
+        group: charter.group.clone(),
+        task: charter.task.clone(),
+        classes: charter.classes,
+        policy: charter.policy.name().into(),
+        fault_bound: charter.faults,
+        assurance: charter.assurance.name().into(),
+        notice_blocks: charter.notice_blocks,
+        approvals: charter.approvals,
+        fee: charter.fee,
+        owners: charter.roster.iter().map(seat).collect(),
+        labels: charter.labels.and_then(|digest| labels.get(&digest).cloned()),
+    };
+    let member = |member: &Member| MemberFile {
+        name: member.name.clone(),
+        attestation_key: member.attestation.to_string(),
+        engine_key: member.engine.to_string(),
+    };
+    let gateway = |gateway: &GatewayIdentity| GatewayFile { name: gateway.name.clone(), key: gateway.key.to_string() };
+    let file = File {
+        format: FORMAT.into(),
+        market: genesis.market.clone(),
+        digest: genesis.digest().to_string(),
+        created_ms: genesis.created_ms,
+        rules: RulesFile {
+            request_lifetime_ms_max: genesis.rules.request_lifetime_ms_max,
+            clock_skew_ms_max: genesis.rules.clock_skew_ms_max,
+        },
+        committee: CommitteeFile {
+            epoch: genesis.committee.epoch,
+            members: genesis.committee.members.iter().map(member).collect(),
+        },
+        gateways: genesis.gateways.iter().map(gateway).collect(),
+        groups: genesis.charters.iter().map(charter).collect(),
+    };
+    #[expect(clippy::expect_used, reason = "every field is a string, an integer or a list of them")]
+    serde_json::to_string_pretty(&file).expect("plain data serialises")
+}
