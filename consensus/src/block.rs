@@ -1,0 +1,104 @@
+//! Blocks as they are ordered, and the leaves that make up a block's record tree.
+
+use dropbear_certificates::cbor::{CborError, Decoder, Encoder};
+use dropbear_certificates::{Digest, Signature, merkle};
+
+use crate::entry::{Activate, ENTRY_BYTES_MAX, Publish};
+
+/// A block holds at most this many entries.
+pub const BLOCK_ENTRIES_MAX: usize = 4096;
+
+/// A block holds at most this many leaves.
+pub const BLOCK_LEAVES_MAX: usize = 65_536;
+
+/// A block is at most this large.
+pub const BLOCK_BYTES_MAX: usize = 8 << 20;
+
+/// What a proposer puts forward: a time and entries, encoded but not yet parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Agreed time, Unix milliseconds: the proposer's clock, within bounds that voters check.
+    pub agreed_ms: u64,
+    /// The entries' encodings, in order.
+    pub entries: Vec<Vec<u8>>,
+}
+
+impl Proposal {
+    /// Deterministic encoding.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.array(3).uint(1).uint(self.agreed_ms).array(self.entries.len());
+        for entry in &self.entries {
+            out.bytes(entry);
+        }
+        out.finish()
+    }
+
+    /// Reads what [`Proposal::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`CborError`] if the bytes are no proposal.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut input = Decoder::new(bytes);
+        input.array_of(3)?;
+        input.key(1)?;
+        let agreed_ms = input.uint()?;
+        let count = input.array(BLOCK_ENTRIES_MAX)?;
+        let entries =
+            (0..count).map(|_| Ok(input.bytes(ENTRY_BYTES_MAX)?.to_vec())).collect::<Result<_, CborError>>()?;
+        input.finish()?;
+        Ok(Self { agreed_ms, entries })
+    }
+}
+
+/// Leaf 0 of every block: where the block stands, and the state after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockInfo {
+    /// The block.
+    pub seq: u64,
+    /// Digest of the previous header's bytes; the genesis digest in the first block.
+    pub parent: Digest,
+    /// Agreed time, Unix milliseconds.
+    pub agreed_ms: u64,
+    /// Entries in the block.
+    pub entries: u64,
+    /// Digest of the registry and the decided ids after the block.
+    pub state: Digest,
+}
+
+impl BlockInfo {
+    /// The leaf's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.array(7).text("block").uint(1).uint(self.seq).digest(&self.parent);
+        out.uint(self.agreed_ms).uint(self.entries).digest(&self.state);
+        out.finish()
+    }
+}
+
+/// The leaf of an owner's lifecycle entry: its place and the signed statement itself.
+fn lifecycle_leaf(kind: &str, seq: u64, leaf_index: u64, statement: &[u8], signature: &Signature) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.array(6).text(kind).uint(1).uint(seq).uint(leaf_index).bytes(statement).bytes(signature);
+    out.finish()
+}
+
+/// The leaf of a publication.
+#[must_use]
+pub fn publish_leaf(publish: &Publish, signature: &Signature, seq: u64, leaf_index: u64) -> Vec<u8> {
+    lifecycle_leaf("publish", seq, leaf_index, &publish.statement(), signature)
+}
+
+/// The leaf of an activation.
+#[must_use]
+pub fn activate_leaf(activate: &Activate, signature: &Signature, seq: u64, leaf_index: u64) -> Vec<u8> {
+    lifecycle_leaf("activate", seq, leaf_index, &activate.statement(), signature)
+}
+
+/// The hashes of these leaves.
+#[must_use]
+pub fn leaf_hashes(leaves: &[Vec<u8>]) -> Vec<Digest> {
+    leaves.iter().map(|leaf| merkle::leaf_hash(leaf)).collect()
+}

@@ -1,0 +1,227 @@
+//! The chain: finalised state, and executed blocks that are not final yet.
+//!
+//! The ordering engine proposes and verifies blocks on parents that may never become final. [`Chain`] executes them on
+//! top of each other, forgets the branches that lose, and never changes what is final.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dropbear_certificates::Digest;
+
+use crate::block::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, Proposal};
+use crate::entry::{Checked, Entry, Invalid};
+use crate::ids::DecidedIds;
+use crate::refusal::{BlockRefused, Place, Refused};
+use crate::state::{Decisions, Executed, Execution, Market, State};
+
+/// The engine's name of a block.
+pub type BlockId = [u8; 32];
+
+struct Pending {
+    parent: BlockId,
+    executed: Arc<Executed>,
+}
+
+/// Finalised state plus executed, unfinalised blocks.
+pub struct Chain {
+    market: Arc<Market>,
+    tip: BlockId,
+    state: State,
+    decided: DecidedIds,
+    pending: BTreeMap<BlockId, Pending>,
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chain")
+            .field("seq", &self.state.seq)
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Decided ids as seen from one block: those of its unfinalised ancestors, then the final ones.
+struct Seen<'a> {
+    ancestors: Vec<&'a Executed>,
+    decided: &'a DecidedIds,
+}
+
+impl Decisions for Seen<'_> {
+    fn decided(&self, id: &Digest) -> Option<Place> {
+        let pending = self.ancestors.iter().find_map(|executed| executed.decided.get(id));
+        pending.map(|decided| decided.place).or_else(|| self.decided.get(id))
+    }
+}
+
+impl Chain {
+    /// A chain that begins at `genesis_block`, the engine's name of the block before the first.
+    #[must_use]
+    pub fn new(market: Arc<Market>, genesis_block: BlockId) -> Self {
+        let state = State::new(&market);
+        Self { market, tip: genesis_block, state, decided: DecidedIds::default(), pending: BTreeMap::new() }
+    }
+
+    /// The finalised state.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The market.
+    #[must_use]
+    pub const fn market(&self) -> &Arc<Market> {
+        &self.market
+    }
+
+    /// The engine's name of the last final block.
+    #[must_use]
+    pub const fn tip(&self) -> BlockId {
+        self.tip
+    }
+
+    /// Where a request id was decided, in a final block.
+    #[must_use]
+    pub fn decided(&self, id: &Digest) -> Option<Place> {
+        self.decided.get(id)
+    }
+
+    /// Whether the state after this block is at hand.
+    #[must_use]
+    pub fn knows(&self, block: &BlockId) -> bool {
+        *block == self.tip || self.pending.contains_key(block)
+    }
+
+    fn at(&self, block: &BlockId) -> Option<(&State, Seen<'_>)> {
+        let mut ancestors = Vec::new();
+        let mut current = *block;
+        while current != self.tip {
+            let pending = self.pending.get(&current)?;
+            ancestors.push(&*pending.executed);
+            current = pending.parent;
+        }
+        let state = ancestors.first().map_or(&self.state, |newest| &newest.state);
+        Some((state, Seen { ancestors, decided: &self.decided }))
+    }
+
+    /// Builds a block on `parent` from as many candidates as fit; `None` if the parent is not known or none applies.
+    ///
+    /// Candidates that do not apply are named in either case.
+    #[must_use]
+    pub fn build<'a>(
+        &self,
+        parent: &BlockId,
+        now_ms: u64,
+        candidates: impl Iterator<Item = &'a Checked>,
+    ) -> (Option<Proposal>, Vec<(Digest, Refused)>) {
+        let mut refused = Vec::new();
+        let Some((state, seen)) = self.at(parent) else { return (None, refused) };
+        let agreed_ms = now_ms.max(state.agreed_ms);
+        let mut execution = Execution::new(&self.market, state, &seen, agreed_ms);
+        let (mut entries, mut bytes) = (Vec::new(), 64);
+        for candidate in candidates {
+            bytes += candidate.bytes().len() + 9;
+            if bytes > BLOCK_BYTES_MAX || entries.len() == BLOCK_ENTRIES_MAX {
+                break;
+            }
+            match execution.apply(candidate) {
+                Ok(()) => entries.push(candidate.bytes().to_vec()),
+                Err(Refused::BlockFull) => break,
+                Err(reason) => refused.push((candidate.digest(), reason)),
+            }
+        }
+        let proposal = (!entries.is_empty()).then_some(Proposal { agreed_ms, entries });
+        (proposal, refused)
+    }
+
+    /// Executes a block on its parent and keeps the result until it is final or abandoned.
+    ///
+    /// `check` turns an entry's bytes into a checked entry; a replica that saw the entry before answers from its cache.
+    /// With a `now_ms`, agreed time is held against this replica's clock, as a voter must; a final block is not.
+    ///
+    /// # Errors
+    /// [`BlockRefused`] says why an honest replica does not vote for the block.
+    pub fn execute(
+        &mut self,
+        parent: BlockId,
+        block: BlockId,
+        payload: &[u8],
+        now_ms: Option<u64>,
+        check: impl FnMut(&[u8]) -> Result<Arc<Checked>, Invalid>,
+    ) -> Result<Arc<Executed>, BlockRefused> {
+        if let Some(known) = self.pending.get(&block) {
+            return Ok(Arc::clone(&known.executed));
+        }
+        let proposal = Proposal::from_bytes(payload)?;
+        if proposal.entries.is_empty() {
+            return Err(BlockRefused::Empty);
+        }
+        let (state, seen) = self.at(&parent).ok_or(BlockRefused::UnknownParent(Digest(parent)))?;
+        if proposal.agreed_ms < state.agreed_ms {
+            return Err(BlockRefused::TimeBackwards);
+        }
+        let skew_ms = self.market.genesis.rules.clock_skew_ms_max;
+        if now_ms.is_some_and(|now_ms| proposal.agreed_ms > now_ms + skew_ms) {
+            return Err(BlockRefused::TimeAhead);
+        }
+        let execution = Execution::new(&self.market, state, &seen, proposal.agreed_ms);
+        let executed = Arc::new(run(execution, &proposal.entries, check)?);
+        self.pending.insert(block, Pending { parent, executed: Arc::clone(&executed) });
+        Ok(executed)
+    }
+
+    /// Makes an executed child of the tip final, and forgets every branch that does not descend from it.
+    ///
+    /// # Errors
+    /// [`BlockRefused::UnknownParent`] if the block is not an executed child of the tip.
+    pub fn finalize(&mut self, block: BlockId) -> Result<Arc<Executed>, BlockRefused> {
+        let child = self.pending.get(&block).filter(|pending| pending.parent == self.tip);
+        let executed = Arc::clone(&child.ok_or(BlockRefused::UnknownParent(Digest(block)))?.executed);
+        self.pending.remove(&block);
+        self.decided.prune(executed.state.agreed_ms);
+        for decided in executed.decided.values() {
+            self.decided.push(decided);
+        }
+        self.state = executed.state.clone();
+        self.tip = block;
+        self.forget_abandoned();
+        Ok(executed)
+    }
+
+    fn forget_abandoned(&mut self) {
+        let descends = |start: &BlockId| {
+            let mut current = *start;
+            while let Some(pending) = self.pending.get(&current) {
+                current = pending.parent;
+            }
+            current == self.tip
+        };
+        let abandoned: Vec<_> = self.pending.keys().copied().filter(|block| !descends(block)).collect();
+        for block in abandoned {
+            self.pending.remove(&block);
+        }
+    }
+}
+
+fn run(
+    mut execution: Execution<'_>,
+    entries: &[Vec<u8>],
+    mut check: impl FnMut(&[u8]) -> Result<Arc<Checked>, Invalid>,
+) -> Result<Executed, BlockRefused> {
+    let mut seen = std::collections::BTreeSet::new();
+    for (place, bytes) in entries.iter().enumerate() {
+        let entry = check(bytes).map_err(|error| BlockRefused::Invalid(place, error))?;
+        if !seen.insert(entry.digest()) {
+            return Err(BlockRefused::Twice(place));
+        }
+        execution.apply(&entry).map_err(|reason| BlockRefused::Refused(place, reason))?;
+    }
+    Ok(execution.finish())
+}
+
+/// Parses and checks an entry that no cache knows.
+///
+/// # Errors
+/// [`Invalid`], the sender's fault.
+pub fn check_entry(bytes: &[u8], genesis: &Digest) -> Result<Checked, Invalid> {
+    Entry::from_bytes(bytes)?.check(genesis)
+}

@@ -1,0 +1,121 @@
+//! Request ids with their terminal outcomes: one per id, remembered until the id expires.
+//!
+//! Ids are kept in buckets of expiry time, each with a rolling hash in order of insertion. The hashes give the state
+//! digest without walking the ids, and whole buckets go when their time is over.
+
+use std::collections::BTreeMap;
+
+use dropbear_certificates::Digest;
+use dropbear_certificates::cbor::Encoder;
+
+use crate::refusal::Place;
+
+/// Length of a bucket of expiry time.
+pub const BUCKET_MS: u64 = 60_000;
+
+/// One decided request id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The id.
+    pub id: Digest,
+    /// Its expiry, Unix milliseconds.
+    pub expiry_ms: u64,
+    /// Where its outcome stands.
+    pub place: Place,
+}
+
+/// The rolling hash of each bucket that is still open; cheap to copy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Buckets(BTreeMap<u64, Digest>);
+
+impl Buckets {
+    /// Adds an id.
+    pub fn push(&mut self, decided: &Decided) {
+        let bucket = self.0.entry(decided.expiry_ms / BUCKET_MS).or_insert(Digest::ZERO);
+        let (seq, leaf) = (decided.place.seq.to_be_bytes(), decided.place.leaf_index.to_be_bytes());
+        *bucket = Digest::tagged("dropbear/decided/v1", &[bucket.as_bytes(), decided.id.as_bytes(), &seq, &leaf]);
+    }
+
+    /// Drops the buckets whose ids have all expired at `agreed_ms`.
+    pub fn prune(&mut self, agreed_ms: u64) {
+        self.0 = self.0.split_off(&(agreed_ms / BUCKET_MS));
+    }
+
+    /// Digest over all open buckets.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut out = Encoder::new();
+        out.array(self.0.len());
+        for (bucket, hash) in &self.0 {
+            out.array(2).uint(*bucket).digest(hash);
+        }
+        Digest::tagged("dropbear/decided-set/v1", &[&out.finish()])
+    }
+}
+
+/// The ids decided in finalised blocks.
+#[derive(Clone, Debug, Default)]
+pub struct DecidedIds {
+    places: BTreeMap<Digest, Place>,
+    by_bucket: BTreeMap<u64, Vec<Digest>>,
+}
+
+impl DecidedIds {
+    /// Where this id was decided.
+    #[must_use]
+    pub fn get(&self, id: &Digest) -> Option<Place> {
+        self.places.get(id).copied()
+    }
+
+    /// Adds an id.
+    pub fn push(&mut self, decided: &Decided) {
+        self.places.insert(decided.id, decided.place);
+        self.by_bucket.entry(decided.expiry_ms / BUCKET_MS).or_default().push(decided.id);
+    }
+
+    /// Forgets ids that have expired, as [`Buckets::prune`] does.
+    pub fn prune(&mut self, agreed_ms: u64) {
+        let open = self.by_bucket.split_off(&(agreed_ms / BUCKET_MS));
+        for id in std::mem::replace(&mut self.by_bucket, open).into_values().flatten() {
+            self.places.remove(&id);
+        }
+    }
+
+    /// How many ids are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether none is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_digest_forget_together() {
+        let decided = |id: u8, expiry_ms| Decided {
+            id: Digest::of(&[id]),
+            expiry_ms,
+            place: Place { seq: 1, leaf_index: id.into() },
+        };
+        let (early, late) = (decided(1, BUCKET_MS - 1), decided(2, BUCKET_MS));
+        let (mut ids, mut buckets) = (DecidedIds::default(), Buckets::default());
+        for one in [early, late] {
+            ids.push(&one);
+            buckets.push(&one);
+        }
+        let mut only_late = Buckets::default();
+        only_late.push(&late);
+        ids.prune(BUCKET_MS);
+        buckets.prune(BUCKET_MS);
+        assert_eq!((ids.get(&early.id), ids.get(&late.id)), (None, Some(late.place)));
+        assert_eq!(buckets.digest(), only_late.digest());
+    }
+}

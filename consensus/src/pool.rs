@@ -1,0 +1,85 @@
+//! The pool of checked entries that wait for their block: bounded, first come first served.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use dropbear_certificates::Digest;
+
+use crate::entry::Checked;
+
+/// Entries that wait.
+#[derive(Debug)]
+pub struct Pool {
+    waiting: BTreeMap<Digest, Arc<Checked>>,
+    order: VecDeque<Digest>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+/// The pool is full: the sender tries again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the coordinator's pool of waiting entries is full; try again later")]
+pub struct PoolFull;
+
+impl Pool {
+    /// An empty pool that holds at most `bytes_max` bytes of entries.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        Self { waiting: BTreeMap::new(), order: VecDeque::new(), bytes: 0, bytes_max }
+    }
+
+    /// Adds an entry; one that waits already is left as it is.
+    ///
+    /// # Errors
+    /// [`PoolFull`] if there is no room.
+    pub fn push(&mut self, entry: Arc<Checked>) -> Result<(), PoolFull> {
+        if self.waiting.contains_key(&entry.digest()) {
+            return Ok(());
+        }
+        let length = entry.bytes().len();
+        if self.bytes + length > self.bytes_max {
+            return Err(PoolFull);
+        }
+        self.bytes += length;
+        self.order.push_back(entry.digest());
+        self.waiting.insert(entry.digest(), entry);
+        Ok(())
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&mut self, entry: &Digest) -> Option<Arc<Checked>> {
+        let removed = self.waiting.remove(entry)?;
+        self.bytes -= removed.bytes().len();
+        // The order keeps tombstones; drop those at the front, and all of them once they outnumber the entries.
+        while self.order.front().is_some_and(|front| !self.waiting.contains_key(front)) {
+            self.order.pop_front();
+        }
+        if self.order.len() > 2 * self.waiting.len() + 64 {
+            self.order.retain(|entry| self.waiting.contains_key(entry));
+        }
+        Some(removed)
+    }
+
+    /// A waiting entry.
+    #[must_use]
+    pub fn get(&self, entry: &Digest) -> Option<&Arc<Checked>> {
+        self.waiting.get(entry)
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// How many entries wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The entries in order of arrival.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Checked>> {
+        self.order.iter().filter_map(|entry| self.waiting.get(entry))
+    }
+}

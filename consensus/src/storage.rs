@@ -1,0 +1,96 @@
+//! What a ledger keeps on disk, behind a trait: the rules here do no IO.
+
+use dropbear_certificates::cbor::{CborError, Decoder, Encoder};
+use dropbear_certificates::{Digest, Header, Signature, merkle};
+
+use crate::block::{BLOCK_BYTES_MAX, BLOCK_LEAVES_MAX, leaf_hashes};
+use crate::chain::BlockId;
+use crate::refusal::Place;
+
+/// A final block as it is stored, with this coordinator's attestation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBlock {
+    /// The engine's name of the block.
+    pub block: BlockId,
+    /// The proposal's bytes: entries with ballot bodies.
+    pub payload: Vec<u8>,
+    /// The header.
+    pub header: Header,
+    /// Every leaf of the record tree.
+    pub leaves: Vec<Vec<u8>>,
+    /// This coordinator's attestation; none if it only follows.
+    pub attestation: Option<Signature>,
+}
+
+impl StoredBlock {
+    /// Deterministic encoding.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.array(6).uint(1).bytes(&self.block).bytes(&self.payload).bytes(&self.header.to_bytes());
+        out.array(self.leaves.len());
+        for leaf in &self.leaves {
+            out.bytes(leaf);
+        }
+        match &self.attestation {
+            Some(signature) => out.bytes(signature),
+            None => out.null(),
+        };
+        out.finish()
+    }
+
+    /// Reads what [`StoredBlock::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`CborError`] if the bytes are no stored block.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut input = Decoder::new(bytes);
+        input.array_of(6)?;
+        input.key(1)?;
+        let block = input.fixed()?;
+        let payload = input.bytes(2 * BLOCK_BYTES_MAX)?.to_vec();
+        let header = Header::from_bytes(input.bytes(1024)?)?;
+        let count = input.array(BLOCK_LEAVES_MAX)?;
+        let leaves = (0..count).map(|_| Ok(input.bytes(16_384)?.to_vec())).collect::<Result<_, CborError>>()?;
+        let attestation = if input.null() { None } else { Some(input.fixed()?) };
+        input.finish()?;
+        Ok(Self { block, payload, header, leaves, attestation })
+    }
+
+    /// The inclusion path of a leaf; `None` if the block has no such leaf.
+    #[must_use]
+    pub fn path(&self, leaf_index: u64) -> Option<Vec<Digest>> {
+        let index = usize::try_from(leaf_index).ok().filter(|index| *index < self.leaves.len())?;
+        Some(merkle::path(&leaf_hashes(&self.leaves), index))
+    }
+}
+
+/// Durable storage of the ledger. Implementations are atomic and durable when a call returns.
+pub trait Storage {
+    /// What can go wrong; always this machine's fault.
+    type Error;
+
+    /// Appends a final block together with the request ids that it decides.
+    ///
+    /// # Errors
+    /// The implementation's; nothing is then changed.
+    fn append(&mut self, block: &StoredBlock, decided: &[(Digest, Place)]) -> Result<(), Self::Error>;
+
+    /// The block at `seq`.
+    ///
+    /// # Errors
+    /// The implementation's.
+    fn block(&self, seq: u64) -> Result<Option<StoredBlock>, Self::Error>;
+
+    /// The last block's seq; 0 if there is none.
+    ///
+    /// # Errors
+    /// The implementation's.
+    fn last_seq(&self) -> Result<u64, Self::Error>;
+
+    /// Where a request was decided, however long ago.
+    ///
+    /// # Errors
+    /// The implementation's.
+    fn decided(&self, request: &Digest) -> Result<Option<Place>, Self::Error>;
+}
