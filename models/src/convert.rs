@@ -1,0 +1,1 @@
+//! From published weights to artefacts.
