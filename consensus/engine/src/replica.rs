@@ -1,6 +1,7 @@
 //! What the engine asks of its replica, and what it hands over.
 
 use std::future::Future;
+use std::pin::Pin;
 
 use bytes::Bytes;
 
@@ -72,4 +73,51 @@ pub enum FaultKind {
     ConflictingFinalize,
     /// Nullified the view and finalised a block in it.
     NullifyFinalize,
+}
+
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// [`Replica`] behind a pointer, so that the engine's generic code is compiled here once and not again in
+/// every crate that implements the trait.
+pub(crate) trait DynReplica: Send + Sync + 'static {
+    fn knows(&self, digest: &[u8; 32]) -> bool;
+    fn propose(
+        &self,
+        parent: [u8; 32],
+        ancestors: Vec<OrderedBlock>,
+    ) -> BoxFuture<'_, Option<Bytes>>;
+    fn verify(&self, ancestors: Vec<OrderedBlock>, block: OrderedBlock) -> BoxFuture<'_, bool>;
+    fn finalized(&self, block: OrderedBlock) -> BoxFuture<'_, ()>;
+    fn relayed(&self, from: usize, message: Bytes);
+    fn fault(&self, fault: EngineFault);
+}
+
+impl<R: Replica> DynReplica for R {
+    fn knows(&self, digest: &[u8; 32]) -> bool {
+        Replica::knows(self, digest)
+    }
+
+    fn propose(
+        &self,
+        parent: [u8; 32],
+        ancestors: Vec<OrderedBlock>,
+    ) -> BoxFuture<'_, Option<Bytes>> {
+        Box::pin(Replica::propose(self, parent, ancestors))
+    }
+
+    fn verify(&self, ancestors: Vec<OrderedBlock>, block: OrderedBlock) -> BoxFuture<'_, bool> {
+        Box::pin(Replica::verify(self, ancestors, block))
+    }
+
+    fn finalized(&self, block: OrderedBlock) -> BoxFuture<'_, ()> {
+        Box::pin(Replica::finalized(self, block))
+    }
+
+    fn relayed(&self, from: usize, message: Bytes) {
+        Replica::relayed(self, from, message);
+    }
+
+    fn fault(&self, fault: EngineFault) {
+        Replica::fault(self, fault);
+    }
 }
