@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dropbear_certificates::Digest;
 
-use crate::block::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, Proposal};
+use crate::block::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, CheckedProposal, Proposal};
 use crate::entry::{Checked, Entry, Invalid};
 use crate::ids::DecidedIds;
 use crate::refusal::{BlockRefused, Place, Refused};
@@ -135,7 +135,6 @@ impl Chain {
 
     /// Executes a block on its parent and keeps the result until it is final or abandoned.
     ///
-    /// `check` turns an entry's bytes into a checked entry; a replica that saw the entry before answers from its cache.
     /// With a `now_ms`, agreed time is held against this replica's clock, as a voter must; a final block is not.
     ///
     /// # Errors
@@ -144,16 +143,11 @@ impl Chain {
         &mut self,
         parent: BlockId,
         block: BlockId,
-        payload: &[u8],
+        proposal: &CheckedProposal,
         now_ms: Option<u64>,
-        check: impl FnMut(&[u8]) -> Result<Arc<Checked>, Invalid>,
     ) -> Result<Arc<Executed>, BlockRefused> {
         if let Some(known) = self.pending.get(&block) {
             return Ok(Arc::clone(&known.executed));
-        }
-        let proposal = Proposal::from_bytes(payload)?;
-        if proposal.entries.is_empty() {
-            return Err(BlockRefused::Empty);
         }
         let (state, seen) = self.at(&parent).ok_or(BlockRefused::UnknownParent(Digest(parent)))?;
         if proposal.agreed_ms < state.agreed_ms {
@@ -163,10 +157,23 @@ impl Chain {
         if now_ms.is_some_and(|now_ms| proposal.agreed_ms > now_ms + skew_ms) {
             return Err(BlockRefused::TimeAhead);
         }
-        let execution = Execution::new(&self.market, state, &seen, proposal.agreed_ms);
-        let executed = Arc::new(run(execution, &proposal.entries, check)?);
+        let mut execution = Execution::new(&self.market, state, &seen, proposal.agreed_ms);
+        for (place, entry) in proposal.entries.iter().enumerate() {
+            execution.apply(entry).map_err(|reason| BlockRefused::Refused(place, reason))?;
+        }
+        let executed = Arc::new(execution.finish());
         self.pending.insert(block, Pending { parent, executed: Arc::clone(&executed) });
         Ok(executed)
+    }
+
+    /// Whether an entry would apply right after the final tip.
+    ///
+    /// # Errors
+    /// [`Refused`] says why not.
+    pub fn would_apply(&self, entry: &Checked, now_ms: u64) -> Result<(), Refused> {
+        let seen = Seen { ancestors: Vec::new(), decided: &self.decided };
+        let agreed_ms = now_ms.max(self.state.agreed_ms);
+        Execution::new(&self.market, &self.state, &seen, agreed_ms).apply(entry)
     }
 
     /// Makes an executed child of the tip final, and forgets every branch that does not descend from it.
@@ -200,22 +207,6 @@ impl Chain {
             self.pending.remove(&block);
         }
     }
-}
-
-fn run(
-    mut execution: Execution<'_>,
-    entries: &[Vec<u8>],
-    mut check: impl FnMut(&[u8]) -> Result<Arc<Checked>, Invalid>,
-) -> Result<Executed, BlockRefused> {
-    let mut seen = std::collections::BTreeSet::new();
-    for (place, bytes) in entries.iter().enumerate() {
-        let entry = check(bytes).map_err(|error| BlockRefused::Invalid(place, error))?;
-        if !seen.insert(entry.digest()) {
-            return Err(BlockRefused::Twice(place));
-        }
-        execution.apply(&entry).map_err(|reason| BlockRefused::Refused(place, reason))?;
-    }
-    Ok(execution.finish())
 }
 
 /// Parses and checks an entry that no cache knows.

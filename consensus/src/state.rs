@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use dropbear_certificates::ballot::ballots_root;
 use dropbear_certificates::bitmap::Bitmap;
-use dropbear_certificates::merkle::{self, Frontier};
+use dropbear_certificates::merkle::Frontier;
 use dropbear_certificates::record::VoteGroup;
 use dropbear_certificates::request::vote_commitment;
 use dropbear_certificates::{Answer, Ballot, Decision, Digest, Genesis, Header, Outcome, Record, Tally, Vote};
 
-use crate::block::{BLOCK_LEAVES_MAX, BlockInfo, activate_leaf, leaf_hashes, publish_leaf};
+use crate::block::{BLOCK_LEAVES_MAX, BlockInfo, activate_leaf, publish_leaf};
 use crate::entry::{Checked, Entry, Submission, SubmittedRequest};
 use crate::ids::{Buckets, Decided};
 use crate::refusal::{Place, Refused};
 use crate::registry::{Group, Registry};
+use crate::tree::LeafTree;
 
 /// What never changes while a config epoch lasts.
 #[derive(Debug)]
@@ -85,6 +86,8 @@ pub struct Executed {
     pub header: Header,
     /// Every leaf of the record tree.
     pub leaves: Vec<Vec<u8>>,
+    /// The record tree.
+    pub tree: LeafTree,
     /// One result per entry.
     pub results: Vec<EntryResult>,
     /// Ids decided in the block.
@@ -325,6 +328,7 @@ impl<'a> Execution<'a> {
             state: state_digest,
         };
         self.leaves[0] = info.to_bytes();
+        let tree = LeafTree::new(&self.leaves);
         let header = Header {
             genesis: self.market.digest,
             epoch: self.market.genesis.committee.epoch,
@@ -334,14 +338,14 @@ impl<'a> Execution<'a> {
             ledger_root: self.state.ledger.root(),
             governance_seq: 0,
             agreed_ms: self.agreed_ms,
-            record_root: merkle::root(&leaf_hashes(&self.leaves)),
+            record_root: tree.root(),
         };
         let mut state = self.state;
         state.seq = self.seq;
         state.agreed_ms = self.agreed_ms;
         state.parent = Digest::of(&header.to_bytes());
         state.ledger.push(header.leaf());
-        Executed { header, leaves: self.leaves, results: self.results, decided: self.decided, state }
+        Executed { header, leaves: self.leaves, tree, results: self.results, decided: self.decided, state }
     }
 }
 

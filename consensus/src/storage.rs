@@ -1,9 +1,9 @@
 //! What a ledger keeps on disk, behind a trait: the rules here do no IO.
 
 use dropbear_certificates::cbor::{CborError, Decoder, Encoder};
-use dropbear_certificates::{Digest, Header, Signature, merkle};
+use dropbear_certificates::{Digest, Header, Signature};
 
-use crate::block::{BLOCK_BYTES_MAX, BLOCK_LEAVES_MAX, leaf_hashes};
+use crate::block::{BLOCK_BYTES_MAX, BLOCK_LEAVES_MAX};
 use crate::chain::BlockId;
 use crate::refusal::Place;
 
@@ -55,13 +55,6 @@ impl StoredBlock {
         let attestation = if input.null() { None } else { Some(input.fixed()?) };
         input.finish()?;
         Ok(Self { block, payload, header, leaves, attestation })
-    }
-
-    /// The inclusion path of a leaf; `None` if the block has no such leaf.
-    #[must_use]
-    pub fn path(&self, leaf_index: u64) -> Option<Vec<Digest>> {
-        let index = usize::try_from(leaf_index).ok().filter(|index| *index < self.leaves.len())?;
-        Some(merkle::path(&leaf_hashes(&self.leaves), index))
     }
 }
 

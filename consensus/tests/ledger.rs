@@ -2,8 +2,7 @@
 
 mod market;
 
-use dropbear_certificates::{Assurance, Certificate, Digest, Outcome, Record, TrustRoot, Vote, merkle};
-use dropbear_consensus::block::leaf_hashes;
+use dropbear_certificates::{Assurance, Certificate, Digest, Outcome, Record, TrustRoot, Vote};
 use dropbear_consensus::entry::Invalid;
 use dropbear_consensus::{BlockRefused, Entry, Executed, Place, Proposal, Refused, RequestResult};
 use market::{GENESIS_BLOCK, Ledger, genesis, key, owner, version_digest};
@@ -24,7 +23,7 @@ fn unanimous_ballots_become_a_certificate() {
     assert_eq!((record.outcome, record.assurance), (Outcome::Agreed, ROBUST));
     assert_eq!(record.request, entry.request_ids()[0]);
 
-    let path = merkle::path(&leaf_hashes(&executed.leaves), 1);
+    let path = executed.tree.path(1).unwrap();
     let attestations: Vec<_> = (0..3).map(|i| (i, executed.header.attest(&key(2, i as u8)))).collect();
     let committee = genesis().committee;
     let certificate =

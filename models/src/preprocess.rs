@@ -29,31 +29,24 @@ impl ModelInput {
 impl Preprocessor {
     /// A preprocessor for a model that takes `input`.
     pub fn new(input: &ImageInput) -> Self {
-        Self {
-            input: input.clone(),
-            resizer: Resizer::new(),
-        }
+        Self { input: input.clone(), resizer: Resizer::new() }
     }
 
     /// Crops, resizes and normalises one picture.
     pub fn apply(&mut self, image: &DecodedImage) -> ModelInput {
         let pixels = self.resized(image);
-        ModelInput {
-            planes: normalised(&pixels, self.input.mean, self.input.scale),
-        }
+        ModelInput { planes: normalised(&pixels, self.input.mean, self.input.scale) }
     }
 
     /// Bicubic with a = −0.5 (Catmull–Rom), antialiased, on 8-bit samples: what Pillow's `BICUBIC` does.
     fn resized(&mut self, image: &DecodedImage) -> Vec<u8> {
         let crop = Crop::centre(image.width(), image.height(), &self.input);
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
-            .crop(
-                crop.left.into(),
-                crop.top.into(),
-                crop.side.into(),
-                crop.side.into(),
-            );
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom)).crop(
+            crop.left.into(),
+            crop.top.into(),
+            crop.side.into(),
+            crop.side.into(),
+        );
         let source = ImageRef::new(image.width(), image.height(), image.rgb(), PixelType::U8x3)
             .expect("a decoded image holds width × height RGB triples");
         let mut target = Image::new(self.input.side, self.input.side, PixelType::U8x3);
@@ -78,19 +71,14 @@ impl Crop {
         let (side, margin) = (u64::from(input.side), u64::from(input.crop_margin));
         let kept = u64::from(width.min(height)) * side / (side + margin);
         let side = u32::try_from(kept).unwrap_or(u32::MAX).max(1);
-        Self {
-            left: (width - side) / 2,
-            top: (height - side) / 2,
-            side,
-        }
+        Self { left: (width - side) / 2, top: (height - side) / 2, side }
     }
 }
 
 fn normalised(rgb: &[u8], mean: f32, scale: f32) -> Vec<f32> {
     let mut planes = Vec::with_capacity(rgb.len());
     for channel in 0..3 {
-        planes
-            .extend((rgb.chunks_exact(3)).map(|pixel| (f32::from(pixel[channel]) - mean) / scale));
+        planes.extend((rgb.chunks_exact(3)).map(|pixel| (f32::from(pixel[channel]) - mean) / scale));
     }
     planes
 }
@@ -100,13 +88,7 @@ mod tests {
     use super::*;
 
     fn input(side: u32, crop_margin: u32) -> ImageInput {
-        ImageInput {
-            tensor: "input".into(),
-            side,
-            crop_margin,
-            mean: 127.0,
-            scale: 128.0,
-        }
+        ImageInput { tensor: "input".into(), side, crop_margin, mean: 127.0, scale: 128.0 }
     }
 
     #[test]
@@ -126,10 +108,7 @@ mod tests {
         let image = DecodedImage::from_raw(5, 6, pixels)?;
         let model_input = Preprocessor::new(&input(4, 0)).apply(&image);
         let plane = |value: f32| vec![value; 16];
-        assert_eq!(
-            model_input.planes(),
-            [plane(1.0), plane(0.0), plane(-127.0 / 128.0)].concat()
-        );
+        assert_eq!(model_input.planes(), [plane(1.0), plane(0.0), plane(-127.0 / 128.0)].concat());
         Ok(())
     }
 }

@@ -50,11 +50,7 @@ impl Adapter {
             );
             return None;
         }
-        let block = Block {
-            parent: parent.digest(),
-            height: Height::new(parent.height().get() + 1),
-            payload,
-        };
+        let block = Block { parent: parent.digest(), height: Height::new(parent.height().get() + 1), payload };
         Some(Digested::compute(block, &Sequential).await)
     }
 
@@ -120,8 +116,6 @@ impl<E: Clock + Spawner + Metrics> Application<E> for Adapter {
         let Some(ancestors) = self.unknown(ancestry).await else {
             return pending().await;
         };
-        self.replica
-            .verify(ancestors, block.inner().ordered(block.digest()))
-            .await
+        self.replica.verify(ancestors, block.inner().ordered(block.digest())).await
     }
 }

@@ -42,18 +42,10 @@ pub(crate) struct Delivery {
 
 impl Delivery {
     /// Also returns where blocks come in, and the height of the last delivered block.
-    pub(crate) fn new(
-        replica: Arc<dyn DynReplica>,
-        counters: Arc<Counters>,
-    ) -> (Inbox, watch::Receiver<u64>, Self) {
+    pub(crate) fn new(replica: Arc<dyn DynReplica>, counters: Arc<Counters>) -> (Inbox, watch::Receiver<u64>, Self) {
         let (sender, blocks) = mpsc::unbounded_channel();
         let (delivered, height) = watch::channel(0);
-        let delivery = Self {
-            blocks,
-            delivered,
-            replica,
-            counters,
-        };
+        let delivery = Self { blocks, delivered, replica, counters };
         (Inbox(sender), height, delivery)
     }
 
@@ -62,9 +54,7 @@ impl Delivery {
         while let Some((block, acknowledgement)) = self.blocks.recv().await {
             let height = block.height().get();
             if height > 0 {
-                self.replica
-                    .finalized(block.inner().ordered(block.digest()))
-                    .await;
+                self.replica.finalized(block.inner().ordered(block.digest())).await;
             }
             self.counters.delivered(height);
             self.delivered.send_replace(height);
