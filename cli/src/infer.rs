@@ -118,9 +118,9 @@ impl Client {
 
     /// The tally, winner first: `3-1`.
     pub(crate) fn tally(verified: &Verified) -> String {
-        let counts = verified.record().counts();
-        let votes: Vec<_> = counts.votes.iter().map(ToString::to_string).collect();
-        let missing = counts.missing();
+        let (counts, _) = verified.record().counts();
+        let votes: Vec<_> = counts.iter().map(ToString::to_string).collect();
+        let missing = verified.record().owners - counts.iter().sum::<usize>();
         if missing == 0 { votes.join("-") } else { format!("{} +{missing} missing", votes.join("-")) }
     }
 }
