@@ -14,7 +14,7 @@ use commonware_parallel::Sequential;
 use commonware_runtime::{Clock, Metrics, Spawner};
 use futures::future::{Either, pending, select};
 use futures::{StreamExt as _, pin_mut};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tracing::error;
 
 use crate::OrderedBlock;
@@ -32,8 +32,8 @@ pub(crate) struct Adapter {
     pub(crate) replica: Arc<dyn DynReplica>,
     pub(crate) block_size_bytes_max: usize,
     pub(crate) timing: Timing,
-    /// The height of the last block that the replica made durable.
-    pub(crate) delivered: watch::Receiver<u64>,
+    /// Notified whenever the replica made a final block durable.
+    pub(crate) delivered: Arc<Notify>,
 }
 
 impl Adapter {
@@ -61,9 +61,11 @@ impl Adapter {
     /// The blocks of `ancestry` above the newest one that the replica knows, oldest first; `None` if the chain
     /// ends before.
     async fn unknown(&self, ancestry: impl Ancestry<Block>) -> Option<Vec<OrderedBlock>> {
-        let mut delivered = self.delivered.clone();
         loop {
-            delivered.borrow_and_update();
+            let delivered = self.delivered.notified();
+            pin_mut!(delivered);
+            // Notifications from here on count, those during the walk included.
+            delivered.as_mut().enable();
             let mut chain = ancestry.clone();
             let mut blocks = Vec::new();
             while blocks.len() <= ANCESTORS_MAX {
@@ -75,7 +77,7 @@ impl Adapter {
                 blocks.push(block.inner().ordered(block.digest()));
             }
             drop(blocks);
-            delivered.changed().await.ok()?;
+            delivered.await;
         }
     }
 }

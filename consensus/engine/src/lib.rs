@@ -7,6 +7,8 @@ mod delivery;
 mod evidence;
 mod handle;
 mod replica;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stack;
 mod status;
 

@@ -7,11 +7,12 @@
 )]
 
 use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use dropbear_engine::{EngineFault, OrderedBlock, Replica};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Counters in one block at most.
 const BLOCK_ENTRIES_MAX: usize = 100;
@@ -37,7 +38,7 @@ pub struct State {
 #[derive(Clone)]
 pub struct Toy {
     state: Arc<Mutex<State>>,
-    changed: Arc<watch::Sender<()>>,
+    changed: Arc<Notify>,
 }
 
 impl Toy {
@@ -48,7 +49,7 @@ impl Toy {
         };
         Self {
             state: Arc::new(Mutex::new(state)),
-            changed: Arc::new(watch::Sender::new(())),
+            changed: Arc::default(),
         }
     }
 
@@ -58,7 +59,7 @@ impl Toy {
 
     pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = change(&mut self.state());
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
         result
     }
 
@@ -68,12 +69,13 @@ impl Toy {
 
     /// Waits until `condition` gives something.
     pub async fn until<T>(&self, mut condition: impl FnMut(&State) -> Option<T>) -> T {
-        let mut changed = self.changed.subscribe();
         loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
             if let Some(result) = condition(&self.state()) {
                 return result;
             }
-            changed.changed().await.expect("we hold the sender");
+            changed.await;
         }
     }
 
