@@ -46,8 +46,12 @@ impl Probe {
     }
 
     fn learn(&self, block: &OrderedBlock) -> u64 {
-        let number = u64::from_be_bytes(*block.payload.first_chunk().unwrap());
-        self.known.lock().unwrap().insert(block.digest, number);
+        let mut known = self.known.lock().unwrap();
+        let number = match block.payload.first_chunk() {
+            Some(number) => u64::from_be_bytes(*number),
+            None => *known.get(&block.parent).expect("parents come first"),
+        };
+        known.insert(block.digest, number);
         number
     }
 }

@@ -161,6 +161,8 @@ impl Committee {
 /// The durations that one leader timeout determines.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
+    /// When a leader that finds its parent not yet final helps it with an empty block.
+    pub(crate) settle: Duration,
     /// When an idle leader gives up its turn.
     pub(crate) turn: Duration,
     /// When the others give up a leader.
@@ -177,6 +179,7 @@ impl Timing {
     pub(crate) fn new(leader_timeout_ms: u64) -> Self {
         let leader = Duration::from_millis(leader_timeout_ms);
         Self {
+            settle: leader / 4,
             // The margin covers the spread of the peers' entries into a view.
             turn: leader * 9 / 10,
             leader,

@@ -20,7 +20,7 @@ pub trait Replica: Clone + Send + Sync + 'static {
     ///
     /// `ancestors` are the blocks between the last known one (exclusive) and `parent` (inclusive), oldest
     /// first, for replaying. The future may stay pending while there is nothing to order: the engine drops it
-    /// when its turn ends. `None` declines the turn, which costs the committee a leader timeout.
+    /// when its turn ends. `None` or an empty payload declines, which costs the committee the rest of the turn.
     fn propose(
         &self,
         parent: [u8; 32],
@@ -31,7 +31,8 @@ pub trait Replica: Clone + Send + Sync + 'static {
     /// block's parent.
     ///
     /// All honest replicas must give the same answer, so the verdict may depend on the chain alone. While the
-    /// verdict could still change, stay pending.
+    /// verdict could still change, stay pending. A block with an empty payload is always acceptable: engines
+    /// propose it by themselves when a block below is overdue to be final.
     fn verify(
         &self,
         ancestors: Vec<OrderedBlock>,

@@ -243,6 +243,7 @@ where
         replica: replica.clone(),
         block_size_bytes_max: setup.block_size_bytes_max,
         timing,
+        finals: marshal_mailbox.clone(),
         delivered,
     };
     let inline = Inline::new(context.child("inline"), adapter, marshal_mailbox, epocher);

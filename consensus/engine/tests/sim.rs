@@ -84,6 +84,23 @@ fn lost_messages_cost_time_and_nothing_else() {
 }
 
 #[test]
+fn a_single_entry_becomes_final_without_any_further_ones() {
+    // With a third of the messages lost, some block is notarized and its votes to finalize are not enough.
+    for seed in 0..12 {
+        let toys = toys();
+        let mut plan = plan(seed);
+        plan.link.loss_permille = 300;
+        Simulation::new(plan).run(|mut world| {
+            let toys = toys.clone();
+            async move {
+                start_all(&mut world, &toys).await;
+                order(&toys, 0..1).await;
+            }
+        });
+    }
+}
+
+#[test]
 fn an_idle_committee_passes_turns_and_orders_at_once_when_asked() {
     let toys = toys();
     Simulation::new(plan(3)).run(|mut world| {
