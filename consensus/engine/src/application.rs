@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use commonware_consensus::marshal::Identifier;
 use commonware_consensus::marshal::ancestry::Ancestry;
+use commonware_consensus::marshal::core::Mailbox;
+use commonware_consensus::marshal::standard::Standard;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::Context;
 use commonware_consensus::types::Height;
@@ -14,7 +18,7 @@ use commonware_parallel::Sequential;
 use commonware_runtime::{Clock, Metrics, Spawner};
 use futures::future::{Either, pending, select};
 use futures::{StreamExt as _, pin_mut};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tracing::error;
 
 use crate::OrderedBlock;
@@ -32,16 +36,27 @@ pub(crate) struct Adapter {
     pub(crate) replica: Arc<dyn DynReplica>,
     pub(crate) block_size_bytes_max: usize,
     pub(crate) timing: Timing,
-    /// The height of the last block that the replica made durable.
-    pub(crate) delivered: watch::Receiver<u64>,
+    /// Knows which blocks are final.
+    pub(crate) finals: Mailbox<Scheme, Standard<Block>>,
+    /// Notified whenever the replica made a final block durable.
+    pub(crate) delivered: Arc<Notify>,
 }
 
 impl Adapter {
-    /// The replica's block on `ancestry`; `None` when it declines.
-    async fn extend(&self, ancestry: impl Ancestry<Block>) -> Option<Digested<Block>> {
+    /// Our block on `ancestry`; `None` when the replica declines.
+    async fn extend(
+        &self,
+        clock: &impl Clock,
+        ancestry: impl Ancestry<Block>,
+    ) -> Option<Digested<Block>> {
         let parent = ancestry.peek()?.clone();
         let ancestors = self.unknown(ancestry).await?;
-        let payload = self.replica.propose(parent.digest().0, ancestors).await?;
+        let proposal = self.replica.propose(parent.digest().0, ancestors);
+        let settling = Box::pin(self.settle(clock, parent.height()));
+        let payload = match select(proposal, settling).await {
+            Either::Left((payload, _)) => payload.filter(|payload| !payload.is_empty())?,
+            Either::Right(((), _)) => Bytes::new(),
+        };
         if payload.len() > self.block_size_bytes_max {
             error!(
                 size = payload.len(),
@@ -50,16 +65,34 @@ impl Adapter {
             );
             return None;
         }
-        let block = Block { parent: parent.digest(), height: Height::new(parent.height().get() + 1), payload };
+        let block = Block {
+            parent: parent.digest(),
+            height: Height::new(parent.height().get() + 1),
+            payload,
+        };
         Some(Digested::compute(block, &Sequential).await)
+    }
+
+    /// Resolves if the block at `height`, our parent, is overdue to be final.
+    ///
+    /// Votes to finalize are sent once. Where too few arrive, a block stays notarized until a block above it is
+    /// final, and an idle committee would never make one.
+    async fn settle(&self, clock: &impl Clock, height: Height) {
+        clock.sleep(self.timing.settle).await;
+        let latest = self.finals.get_info(Identifier::Latest).await;
+        if height.is_zero() || latest.is_some_and(|(latest, _)| latest >= height) {
+            pending().await
+        }
     }
 
     /// The blocks of `ancestry` above the newest one that the replica knows, oldest first; `None` if the chain
     /// ends before.
     async fn unknown(&self, ancestry: impl Ancestry<Block>) -> Option<Vec<OrderedBlock>> {
-        let mut delivered = self.delivered.clone();
         loop {
-            delivered.borrow_and_update();
+            let delivered = self.delivered.notified();
+            pin_mut!(delivered);
+            // Notifications from here on count, those during the walk included.
+            delivered.as_mut().enable();
             let mut chain = ancestry.clone();
             let mut blocks = Vec::new();
             while blocks.len() <= ANCESTORS_MAX {
@@ -71,7 +104,7 @@ impl Adapter {
                 blocks.push(block.inner().ordered(block.digest()));
             }
             drop(blocks);
-            delivered.changed().await.ok()?;
+            delivered.await;
         }
     }
 }
@@ -82,7 +115,7 @@ impl<E: Clock + Spawner + Metrics> Application<E> for Adapter {
     type Block = Block;
     type Input = ();
 
-    /// Proposes as soon as the replica has something, until our turn ends.
+    /// Proposes as soon as the replica has something, or a block is overdue to be final, until our turn ends.
     ///
     /// A leader with nothing to order gives up its turn shortly before the others would give it up: so idle
     /// views end by one decision of the leader and not by a race of four clocks, in which a block proposed at
@@ -96,7 +129,7 @@ impl<E: Clock + Spawner + Metrics> Application<E> for Adapter {
     ) -> Option<Digested<Block>> {
         let turn = clock.sleep(self.timing.turn);
         let block = async {
-            match self.extend(ancestry).await {
+            match self.extend(&clock, ancestry).await {
                 Some(block) => block,
                 None => pending().await,
             }
@@ -116,6 +149,8 @@ impl<E: Clock + Spawner + Metrics> Application<E> for Adapter {
         let Some(ancestors) = self.unknown(ancestry).await else {
             return pending().await;
         };
-        self.replica.verify(ancestors, block.inner().ordered(block.digest())).await
+        self.replica
+            .verify(ancestors, block.inner().ordered(block.digest()))
+            .await
     }
 }

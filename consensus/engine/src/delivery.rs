@@ -8,7 +8,7 @@ use commonware_consensus::{Heightable as _, Reporter};
 use commonware_cryptography::{Digested, Digestible as _};
 use commonware_utils::Acknowledgement as _;
 use commonware_utils::acknowledgement::Exact;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 use crate::block::Block;
 use crate::replica::DynReplica;
@@ -35,18 +35,26 @@ impl Reporter for Inbox {
 /// Hands final blocks to the replica.
 pub(crate) struct Delivery {
     blocks: mpsc::UnboundedReceiver<(Digested<Block>, Exact)>,
-    delivered: watch::Sender<u64>,
+    delivered: Arc<Notify>,
     replica: Arc<dyn DynReplica>,
     counters: Arc<Counters>,
 }
 
 impl Delivery {
-    /// Also returns where blocks come in, and the height of the last delivered block.
-    pub(crate) fn new(replica: Arc<dyn DynReplica>, counters: Arc<Counters>) -> (Inbox, watch::Receiver<u64>, Self) {
+    /// Also returns where blocks come in, and what tells of each delivered one.
+    pub(crate) fn new(
+        replica: Arc<dyn DynReplica>,
+        counters: Arc<Counters>,
+    ) -> (Inbox, Arc<Notify>, Self) {
         let (sender, blocks) = mpsc::unbounded_channel();
-        let (delivered, height) = watch::channel(0);
-        let delivery = Self { blocks, delivered, replica, counters };
-        (Inbox(sender), height, delivery)
+        let delivered = Arc::new(Notify::new());
+        let delivery = Self {
+            blocks,
+            delivered: delivered.clone(),
+            replica,
+            counters,
+        };
+        (Inbox(sender), delivered, delivery)
     }
 
     /// Delivers until the engine ends.
@@ -54,10 +62,12 @@ impl Delivery {
         while let Some((block, acknowledgement)) = self.blocks.recv().await {
             let height = block.height().get();
             if height > 0 {
-                self.replica.finalized(block.inner().ordered(block.digest())).await;
+                self.replica
+                    .finalized(block.inner().ordered(block.digest()))
+                    .await;
             }
             self.counters.delivered(height);
-            self.delivered.send_replace(height);
+            self.delivered.notify_waiters();
             acknowledgement.acknowledge();
         }
     }

@@ -113,8 +113,17 @@ pub(crate) fn quotas(setup: &Setup) -> [(Channel, Quota); 6] {
 }
 
 impl<S, R> Channels<S, R> {
-    pub(crate) fn new([votes, certificates, fetches, blocks, backfills, relay]: [Pipe<S, R>; 6]) -> Self {
-        Self { votes, certificates, fetches, blocks, backfills, relay }
+    pub(crate) fn new(
+        [votes, certificates, fetches, blocks, backfills, relay]: [Pipe<S, R>; 6],
+    ) -> Self {
+        Self {
+            votes,
+            certificates,
+            fetches,
+            blocks,
+            backfills,
+            relay,
+        }
     }
 }
 
@@ -123,7 +132,10 @@ pub(crate) fn message_size_bytes_max(setup: &Setup) -> u32 {
     let peers = u32::try_from(setup.committee.keys.len()).expect("committees are small");
     commonware_p2p::max_message_size(&[
         simplex::max_payload_size::<Scheme, Digest>(peers),
-        marshal::max_payload_size::<Standard<Block>, Scheme>(peers, &PayloadMax::new(setup.block_size_bytes_max)),
+        marshal::max_payload_size::<Standard<Block>, Scheme>(
+            peers,
+            &PayloadMax::new(setup.block_size_bytes_max),
+        ),
         setup.relay_size_bytes_max,
     ])
 }
@@ -192,8 +204,13 @@ where
         &page_cache,
     )
     .await;
-    let final_blocks =
-        archive(context.child("final_blocks"), &format!("{prefix}blocks"), payload_max, &page_cache).await;
+    let final_blocks = archive(
+        context.child("final_blocks"),
+        &format!("{prefix}blocks"),
+        payload_max,
+        &page_cache,
+    )
+    .await;
     let (marshal, marshal_mailbox, _) = Actor::init(
         context.child("marshal"),
         finalizations,
@@ -222,8 +239,13 @@ where
     let delivery = context.child("delivery").spawn(|_| delivery.run());
 
     // Votes.
-    let adapter =
-        Adapter { replica: replica.clone(), block_size_bytes_max: setup.block_size_bytes_max, timing, delivered };
+    let adapter = Adapter {
+        replica: replica.clone(),
+        block_size_bytes_max: setup.block_size_bytes_max,
+        timing,
+        finals: marshal_mailbox.clone(),
+        delivered,
+    };
     let inline = Inline::new(context.child("inline"), adapter, marshal_mailbox, epocher);
     let observer = Observer {
         rng: Arc::new(Mutex::new(context.child("observer"))),
@@ -269,8 +291,12 @@ where
 
     // Messages that are not ordered.
     let (sender, receiver) = channels.relay;
-    let relay_out = context.child("relay_out").spawn(|_| send_relayed(outbox, sender));
-    let relay_in = context.child("relay_in").spawn(|_| receive_relayed(receiver, replica, setup.committee));
+    let relay_out = context
+        .child("relay_out")
+        .spawn(|_| send_relayed(outbox, sender));
+    let relay_in = context
+        .child("relay_in")
+        .spawn(|_| receive_relayed(receiver, replica, setup.committee));
 
     async move {
         let parts = [
@@ -286,7 +312,10 @@ where
     }
 }
 
-async fn send_relayed(mut outbox: mpsc::Receiver<Bytes>, mut sender: impl Sender<PublicKey = PublicKey>) {
+async fn send_relayed(
+    mut outbox: mpsc::Receiver<Bytes>,
+    mut sender: impl Sender<PublicKey = PublicKey>,
+) {
     while let Some(message) = outbox.recv().await {
         let reached = sender.send(Recipients::All, message, false).len();
         debug!(reached, "relayed");

@@ -1,13 +1,18 @@
 //! A replica that orders counters: the smallest one that keeps every promise of the trait.
 
-#![allow(dead_code, unreachable_pub, reason = "a module of several test crates, each of which uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a module of several test crates, each of which uses its own part"
+)]
 
 use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use dropbear_engine::{EngineFault, OrderedBlock, Replica};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Counters in one block at most.
 const BLOCK_ENTRIES_MAX: usize = 100;
@@ -33,7 +38,7 @@ pub struct State {
 #[derive(Clone)]
 pub struct Toy {
     state: Arc<Mutex<State>>,
-    changed: Arc<watch::Sender<()>>,
+    changed: Arc<Notify>,
 }
 
 impl Toy {
@@ -42,7 +47,10 @@ impl Toy {
             known: [(OrderedBlock::genesis(genesis_digest).digest, Arc::default())].into(),
             ..State::default()
         };
-        Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(watch::Sender::new(())) }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            changed: Arc::default(),
+        }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -51,7 +59,7 @@ impl Toy {
 
     pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = change(&mut self.state());
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
         result
     }
 
@@ -61,12 +69,13 @@ impl Toy {
 
     /// Waits until `condition` gives something.
     pub async fn until<T>(&self, mut condition: impl FnMut(&State) -> Option<T>) -> T {
-        let mut changed = self.changed.subscribe();
         loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
             if let Some(result) = condition(&self.state()) {
                 return result;
             }
-            changed.changed().await.expect("we hold the sender");
+            changed.await;
         }
     }
 
@@ -85,7 +94,11 @@ impl Toy {
     }
 
     pub fn digests(&self) -> Vec<[u8; 32]> {
-        self.state().chain.iter().map(|block| block.digest).collect()
+        self.state()
+            .chain
+            .iter()
+            .map(|block| block.digest)
+            .collect()
     }
 }
 
@@ -97,7 +110,7 @@ impl State {
         };
         let entries = decode(&block.payload);
         let fresh = entries.iter().all(|entry| !before.contains(entry));
-        if entries.is_empty() || !entries.is_sorted_by(|a, b| a < b) || !fresh {
+        if !entries.is_sorted_by(|a, b| a < b) || !fresh {
             return false;
         }
         let after = before.iter().copied().chain(entries).collect();
@@ -114,8 +127,12 @@ impl State {
     /// What to order on top of `parent`.
     fn payload(&self, parent: &[u8; 32]) -> Option<Bytes> {
         let ordered = self.known.get(parent).expect("the parent was replayed");
-        let entries: Vec<_> =
-            self.pool.difference(ordered).take(BLOCK_ENTRIES_MAX).flat_map(|entry| entry.to_be_bytes()).collect();
+        let entries: Vec<_> = self
+            .pool
+            .difference(ordered)
+            .take(BLOCK_ENTRIES_MAX)
+            .flat_map(|entry| entry.to_be_bytes())
+            .collect();
         (!entries.is_empty()).then(|| entries.into())
     }
 }
