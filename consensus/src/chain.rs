@@ -19,7 +19,9 @@ pub type BlockId = [u8; 32];
 
 struct Pending {
     parent: BlockId,
-    executed: Arc<Executed>,
+    /// `None` for a block without entries, which the engine makes to help another become final: it has no seq, no
+    /// header and no attestation, and the state after it is that before it.
+    executed: Option<Arc<Executed>>,
 }
 
 /// Finalised state plus executed, unfinalised blocks.
@@ -96,7 +98,7 @@ impl Chain {
         let mut current = *block;
         while current != self.tip {
             let pending = self.pending.get(&current)?;
-            ancestors.push(&*pending.executed);
+            ancestors.extend(pending.executed.as_deref());
             current = pending.parent;
         }
         let state = ancestors.first().map_or(&self.state, |newest| &newest.state);
@@ -146,8 +148,8 @@ impl Chain {
         proposal: &CheckedProposal,
         now_ms: Option<u64>,
     ) -> Result<Arc<Executed>, BlockRefused> {
-        if let Some(known) = self.pending.get(&block) {
-            return Ok(Arc::clone(&known.executed));
+        if let Some(known) = self.pending.get(&block).and_then(|known| known.executed.as_ref()) {
+            return Ok(Arc::clone(known));
         }
         let (state, seen) = self.at(&parent).ok_or(BlockRefused::UnknownParent(Digest(parent)))?;
         if proposal.agreed_ms < state.agreed_ms {
@@ -162,8 +164,25 @@ impl Chain {
             execution.apply(entry).map_err(|reason| BlockRefused::Refused(place, reason))?;
         }
         let executed = Arc::new(execution.finish());
-        self.pending.insert(block, Pending { parent, executed: Arc::clone(&executed) });
+        self.pending.insert(block, Pending { parent, executed: Some(Arc::clone(&executed)) });
         Ok(executed)
+    }
+
+    /// Takes a block without entries on its parent.
+    ///
+    /// # Errors
+    /// [`BlockRefused::UnknownParent`] if the parent is not known.
+    pub fn pass(&mut self, parent: BlockId, block: BlockId) -> Result<(), BlockRefused> {
+        if !self.knows(&parent) {
+            return Err(BlockRefused::UnknownParent(Digest(parent)));
+        }
+        self.pending.entry(block).or_insert(Pending { parent, executed: None });
+        Ok(())
+    }
+
+    /// Moves the tip to a final block without entries above it, of which this replica kept only the name.
+    pub fn resume_at(&mut self, tip: BlockId) {
+        self.tip = tip;
     }
 
     /// Whether an entry would apply right after the final tip.
@@ -176,19 +195,22 @@ impl Chain {
         Execution::new(&self.market, &self.state, &seen, agreed_ms).apply(entry)
     }
 
-    /// Makes an executed child of the tip final, and forgets every branch that does not descend from it.
+    /// Makes an executed child of the tip final, and forgets every branch that does not descend from it. Gives nothing
+    /// for a block without entries.
     ///
     /// # Errors
     /// [`BlockRefused::UnknownParent`] if the block is not an executed child of the tip.
-    pub fn finalize(&mut self, block: BlockId) -> Result<Arc<Executed>, BlockRefused> {
+    pub fn finalize(&mut self, block: BlockId) -> Result<Option<Arc<Executed>>, BlockRefused> {
         let child = self.pending.get(&block).filter(|pending| pending.parent == self.tip);
-        let executed = Arc::clone(&child.ok_or(BlockRefused::UnknownParent(Digest(block)))?.executed);
+        let executed = child.ok_or(BlockRefused::UnknownParent(Digest(block)))?.executed.clone();
         self.pending.remove(&block);
-        self.decided.prune(executed.state.agreed_ms);
-        for decided in executed.decided.values() {
-            self.decided.push(decided);
+        if let Some(executed) = &executed {
+            self.decided.prune(executed.state.agreed_ms);
+            for decided in executed.decided.values() {
+                self.decided.push(decided);
+            }
+            self.state = executed.state.clone();
         }
-        self.state = executed.state.clone();
         self.tip = block;
         self.forget_abandoned();
         Ok(executed)

@@ -58,16 +58,37 @@ impl StoredBlock {
     }
 }
 
+/// The engine's last final block that this replica made durable; it may have no entries and so no seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineTip {
+    /// Its height in the engine's chain.
+    pub height: u64,
+    /// Its name.
+    pub block: BlockId,
+}
+
 /// Durable storage of the ledger. Implementations are atomic and durable when a call returns.
 pub trait Storage {
     /// What can go wrong; always this machine's fault.
     type Error;
 
-    /// Appends a final block together with the request ids that it decides.
+    /// Appends a final block together with the request ids that it decides, and moves the tip to it.
     ///
     /// # Errors
     /// The implementation's; nothing is then changed.
-    fn append(&mut self, block: &StoredBlock, decided: &[(Digest, Place)]) -> Result<(), Self::Error>;
+    fn append(&mut self, block: &StoredBlock, height: u64, decided: &[(Digest, Place)]) -> Result<(), Self::Error>;
+
+    /// Moves the tip to a final block without entries.
+    ///
+    /// # Errors
+    /// The implementation's; nothing is then changed.
+    fn pass(&mut self, tip: EngineTip) -> Result<(), Self::Error>;
+
+    /// The tip; `None` before the first final block.
+    ///
+    /// # Errors
+    /// The implementation's.
+    fn tip(&self) -> Result<Option<EngineTip>, Self::Error>;
 
     /// The block at `seq`.
     ///

@@ -214,3 +214,17 @@ fn finality_forgets_the_branches_that_lost() {
     assert!(ledger.chain.knows(&left) && !ledger.chain.knows(&right) && !ledger.chain.knows(&GENESIS_BLOCK));
     assert!(ledger.chain.finalize(right).is_err());
 }
+
+#[test]
+fn a_block_without_entries_moves_the_tip_and_nothing_else() {
+    let mut ledger = Ledger::with_models();
+    let (seq, tip, empty) = (ledger.chain.state().seq, ledger.chain.tip(), [0xee; 32]);
+    ledger.chain.pass(tip, empty).unwrap();
+    assert!(ledger.chain.knows(&empty));
+    let entry = ledger.one(1, ROBUST, &[(0, 7), (1, 7), (2, 7)]);
+    assert!(ledger.chain.build(&empty, ledger.now_ms(), [&entry].into_iter()).0.is_some());
+    assert!(ledger.chain.finalize(empty).unwrap().is_none());
+    assert_eq!((ledger.chain.state().seq, ledger.chain.tip()), (seq, empty));
+    assert_eq!(ledger.block(&[entry]).unwrap().header.seq, seq + 1);
+    assert!(ledger.chain.pass(tip, [0xef; 32]).is_err(), "its parent is no longer the tip");
+}

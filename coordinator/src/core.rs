@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dropbear_certificates::{Digest, SecretKey, Signature};
 use dropbear_consensus::{
-    AttestError, Attestor, BlockId, BlockRefused, Chain, Checked, CheckedProposal, EntryResult, Executed, LeafTree,
+    AttestError, Attestor, BlockId, BlockRefused, Chain, Checked, CheckedProposal, EngineTip, EntryResult, Executed, LeafTree,
     Place, Pool, PoolFull, Proposal, Refused, StoredBlock,
 };
 use tokio::sync::oneshot;
@@ -34,9 +34,11 @@ pub(crate) enum Outcome {
 }
 
 /// A block that became final and is not durable yet.
-pub(crate) struct Finalized {
-    pub(crate) block: AttestedBlock,
-    pub(crate) decided: Vec<(Digest, Place)>,
+pub(crate) enum Finalized {
+    /// With its attested header and the request ids that it decides.
+    Entries(AttestedBlock, Vec<(Digest, Place)>),
+    /// A block without entries.
+    Nothing,
 }
 
 /// Why a final block cannot be processed; the coordinator must stop.
@@ -54,6 +56,8 @@ pub(crate) enum Fatal {
 
 pub(crate) struct Core {
     chain: Chain,
+    /// Height of the engine's last final block.
+    height: u64,
     pool: Pool,
     pace: Pace,
     attestor: Attestor,
@@ -83,6 +87,7 @@ impl Core {
     pub(crate) fn new(chain: Chain, pool_bytes_max: usize, block_interval_ms_max: u64, attestor: Attestor) -> Self {
         Self {
             chain,
+            height: 0,
             pool: Pool::new(pool_bytes_max),
             pace: Pace::new(block_interval_ms_max),
             attestor,
@@ -95,6 +100,17 @@ impl Core {
 
     pub(crate) const fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    /// Height of the engine's last final block.
+    pub(crate) const fn height(&self) -> u64 {
+        self.height
+    }
+
+    /// Takes up the engine's chain where the store left it.
+    pub(crate) fn resume_at(&mut self, tip: EngineTip) {
+        self.height = tip.height;
+        self.chain.resume_at(tip.block);
     }
 
     pub(crate) fn pool_len(&self) -> usize {
@@ -158,9 +174,15 @@ impl Core {
         self.chain.execute(parent, block, proposal, now_ms)
     }
 
+    pub(crate) fn pass(&mut self, parent: BlockId, block: BlockId) -> Result<(), BlockRefused> {
+        self.chain.pass(parent, block)
+    }
+
     /// Makes a block final and attests its header. The signature must not leave before the block is durable.
-    pub(crate) fn finalize(&mut self, block: BlockId, payload: &Bytes, key: &SecretKey) -> Result<Finalized, Fatal> {
-        let executed = self.chain.finalize(block)?;
+    pub(crate) fn finalize(&mut self, tip: EngineTip, payload: &Bytes, key: &SecretKey) -> Result<Finalized, Fatal> {
+        let executed = self.chain.finalize(tip.block)?;
+        self.height = tip.height;
+        let Some(executed) = executed else { return Ok(Finalized::Nothing) };
         self.attestor.permit(&executed.header)?;
         let attestation = Some(executed.header.attest(key));
         for result in &executed.results {
@@ -168,7 +190,7 @@ impl Core {
             self.doubtful.remove(&result.entry);
         }
         let decided = executed.decided.values().map(|decided| (decided.id, decided.place)).collect();
-        Ok(Finalized { block: attested(block, payload, &executed, attestation), decided })
+        Ok(Finalized::Entries(attested(tip.block, payload, &executed, attestation), decided))
     }
 
     /// Puts a block from this coordinator's own ledger back in its place.

@@ -169,6 +169,9 @@ fn resume(
         });
         core.replay(&stored, &proposal.map_err(Fatal::from)?)?;
     }
+    if let Some(tip) = store.tip()? {
+        core.resume_at(tip);
+    }
     Ok(core)
 }
 

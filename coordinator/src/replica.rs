@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use dropbear_certificates::{Digest, SecretKey};
 use dropbear_consensus::state::Market;
-use dropbear_consensus::{BlockRefused, Checked, Registry, Storage as _};
+use dropbear_consensus::{BlockRefused, Checked, EngineTip, Registry, Storage as _};
 use dropbear_engine::{EngineFault, OrderedBlock};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::core::{Core, Fatal, Finalized, parse};
+use crate::core::{AttestedBlock, Core, Fatal, Finalized, parse};
 use crate::store::Store;
 
 /// Relayed entries that wait to be checked; more are dropped, their gateways submit to others too.
@@ -139,30 +139,45 @@ impl LedgerReplica {
     }
 
     fn execute(&self, block: &OrderedBlock, now_ms: Option<u64>) -> Result<(), BlockRefused> {
+        if block.payload.is_empty() {
+            return self.core().pass(block.parent, block.digest);
+        }
         let proposal = parse(&block.payload, &self.0.market.digest, |entry| self.core().waiting_entry(entry))?;
         self.core().execute(block.parent, block.digest, &proposal, now_ms).map(drop)
     }
 
-    fn finalize(&self, block: &OrderedBlock) -> Result<Option<Finalized>, Fatal> {
-        if block.height <= self.core().chain().state().seq {
+    fn finalize(&self, block: &OrderedBlock, tip: EngineTip) -> Result<Option<Finalized>, Fatal> {
+        if block.height <= self.core().height() {
             return Ok(None);
         }
         if !self.core().chain().knows(&block.digest) {
             self.execute(block, None)?;
         }
-        self.core().finalize(block.digest, &block.payload, &self.0.key).map(Some)
+        self.core().finalize(tip, &block.payload, &self.0.key).map(Some)
     }
 
     async fn store(&self, block: &OrderedBlock) -> Result<(), Fatal> {
-        let Some(finalized) = self.finalize(block)? else { return Ok(()) };
+        let tip = EngineTip { height: block.height, block: block.digest };
+        let Some(finalized) = self.finalize(block, tip)? else { return Ok(()) };
         let mut store = self.0.store.clone();
-        let written = self.0.runtime.spawn_blocking(move || {
-            store.append(&finalized.block.stored, &finalized.decided).map(|()| finalized.block)
+        let written = self.0.runtime.spawn_blocking(move || match finalized {
+            Finalized::Entries(block, decided) => {
+                store.append(&block.stored, tip.height, &decided).map(|()| Some(block))
+            }
+            Finalized::Nothing => store.pass(tip).map(|()| None),
         });
         let attested = match written.await {
             Ok(result) => result?,
             Err(join) => std::panic::resume_unwind(join.into_panic()),
         };
+        if let Some(attested) = attested {
+            self.tell(attested);
+        }
+        self.wake();
+        Ok(())
+    }
+
+    fn tell(&self, attested: AttestedBlock) {
         let progress = {
             let mut core = self.core();
             let block = core.durable(attested, now_ms());
@@ -174,8 +189,6 @@ impl LedgerReplica {
             }
         };
         self.0.progress.send_replace(progress);
-        self.wake();
-        Ok(())
     }
 
     /// Stops the coordinator: going on could contradict the ledger.

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dropbear_certificates::Digest;
-use dropbear_consensus::{Place, Storage, StoredBlock};
+use dropbear_consensus::{EngineTip, Place, Storage, StoredBlock};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 const BLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blocks");
 const DECIDED: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("decided");
+/// One row: height and name of the engine's last final block.
+const TIP: TableDefinition<'_, (), (u64, &[u8; 32])> = TableDefinition::new("tip");
 /// Pages that stay in memory; blocks are read rarely.
 const CACHE_BYTES: usize = 16 << 20;
 const FILE: &str = "ledger.redb";
@@ -50,6 +52,7 @@ impl Store {
         let tables = io(database.begin_write())?;
         io(tables.open_table(BLOCKS))?;
         io(tables.open_table(DECIDED))?;
+        io(tables.open_table(TIP))?;
         io(tables.commit())?;
         Ok(Self(Arc::new(database)))
     }
@@ -58,7 +61,7 @@ impl Store {
 impl Storage for Store {
     type Error = StoreError;
 
-    fn append(&mut self, block: &StoredBlock, decided: &[(Digest, Place)]) -> Result<(), StoreError> {
+    fn append(&mut self, block: &StoredBlock, height: u64, decided: &[(Digest, Place)]) -> Result<(), StoreError> {
         let transaction = io(self.0.begin_write())?;
         {
             let mut blocks = io(transaction.open_table(BLOCKS))?;
@@ -67,8 +70,21 @@ impl Storage for Store {
             for (id, place) in decided {
                 io(places.insert(id.as_bytes(), (place.seq, place.leaf_index)))?;
             }
+            io(io(transaction.open_table(TIP))?.insert((), (height, &block.block)))?;
         }
         io(transaction.commit())
+    }
+
+    fn pass(&mut self, tip: EngineTip) -> Result<(), StoreError> {
+        let transaction = io(self.0.begin_write())?;
+        io(io(transaction.open_table(TIP))?.insert((), (tip.height, &tip.block)))?;
+        io(transaction.commit())
+    }
+
+    fn tip(&self) -> Result<Option<EngineTip>, StoreError> {
+        let transaction = io(self.0.begin_read())?;
+        let tip = io(io(transaction.open_table(TIP))?.get(()))?;
+        Ok(tip.map(|tip| EngineTip { height: tip.value().0, block: *tip.value().1 }))
     }
 
     fn block(&self, seq: u64) -> Result<Option<StoredBlock>, StoreError> {

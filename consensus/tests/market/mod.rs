@@ -145,7 +145,7 @@ impl Ledger {
             return Err(*reason);
         }
         let block = self.execute(&proposal.expect("nothing was refused")).unwrap();
-        Ok(self.chain.finalize(block).unwrap())
+        Ok(self.chain.finalize(block).unwrap().expect("the block has entries"))
     }
 
     pub(crate) fn execute(&mut self, proposal: &Proposal) -> Result<[u8; 32], BlockRefused> {
