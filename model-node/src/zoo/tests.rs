@@ -11,11 +11,26 @@ fn the_models_have_known_versions() {
         })
         .collect();
     let known = [
-        ("lite0", "862fcce89e9f4848cf9e50e80ef1ba2010408a3ee9b5daa07bb4f29f471950c6"),
-        ("lite1", "41d47bf2873b4820f5ff34acb4f841cd9b3865b9430918fe3c71eb576d31b520"),
-        ("lite2", "d03b00a8181c2043bdae47e2edb59a7317b1432e1d96c7631bdf189734076b20"),
-        ("lite2-int8", "a6013d61690dc5f1d17e87bb8c92a348d91bce70d732138cdb66fa214e8aa849"),
-        ("lite0-int8", "3324e5eb8c21d886cf877561a057bfff0ec0e7ba1090d3f8506be3f8d7b6a7d7"),
+        (
+            "lite0",
+            "862fcce89e9f4848cf9e50e80ef1ba2010408a3ee9b5daa07bb4f29f471950c6",
+        ),
+        (
+            "lite1",
+            "41d47bf2873b4820f5ff34acb4f841cd9b3865b9430918fe3c71eb576d31b520",
+        ),
+        (
+            "lite2",
+            "d03b00a8181c2043bdae47e2edb59a7317b1432e1d96c7631bdf189734076b20",
+        ),
+        (
+            "lite2-int8",
+            "a6013d61690dc5f1d17e87bb8c92a348d91bce70d732138cdb66fa214e8aa849",
+        ),
+        (
+            "lite0-int8",
+            "3324e5eb8c21d886cf877561a057bfff0ec0e7ba1090d3f8506be3f8d7b6a7d7",
+        ),
     ];
     assert_eq!(
         versions,
