@@ -1,7 +1,7 @@
 //! From pixels to what a model was trained on: centre crop, resize, normalise.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
+use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::image::DecodedImage;
 use crate::manifest::ImageInput;
@@ -29,31 +29,42 @@ impl ModelInput {
 impl Preprocessor {
     /// A preprocessor for a model that takes `input`.
     pub fn new(input: &ImageInput) -> Self {
-        Self { input: input.clone(), resizer: Resizer::new() }
+        Self {
+            input: input.clone(),
+            resizer: Resizer::new(),
+        }
     }
 
     /// Crops, resizes and normalises one picture.
     pub fn apply(&mut self, image: &DecodedImage) -> ModelInput {
         let pixels = self.resized(image);
-        ModelInput { planes: normalised(&pixels, self.input.mean, self.input.scale) }
+        ModelInput {
+            planes: normalised(&pixels, self.input.mean, self.input.scale),
+        }
     }
 
-    /// Bicubic with a = −0.5 (Catmull–Rom), antialiased, on 8-bit samples: what Pillow's `BICUBIC` does.
+    /// Bicubic with a = −0.5 (Catmull–Rom), antialiased, on 8-bit samples, rows before columns and nothing from
+    /// outside the crop: what Pillow's `BICUBIC` does to the cropped picture, and so what the models' authors saw.
     fn resized(&mut self, image: &DecodedImage) -> Vec<u8> {
+        let side = self.input.side;
         let crop = Crop::centre(image.width(), image.height(), &self.input);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom)).crop(
-            crop.left.into(),
-            crop.top.into(),
-            crop.side.into(),
-            crop.side.into(),
-        );
         let source = ImageRef::new(image.width(), image.height(), image.rgb(), PixelType::U8x3)
             .expect("a decoded image holds width × height RGB triples");
-        let mut target = Image::new(self.input.side, self.input.side, PixelType::U8x3);
-        self.resizer
-            .resize(&source, &mut target, &options)
-            .expect("the crop lies inside the picture and the pixel types are equal");
+        let source = CroppedImage::new(&source, crop.left, crop.top, crop.side, crop.side)
+            .expect("the crop lies inside the picture");
+        let mut narrow = Image::new(side, crop.side, PixelType::U8x3);
+        self.resize(&source, &mut narrow);
+        let mut target = Image::new(side, side, PixelType::U8x3);
+        self.resize(&narrow, &mut target);
         target.into_vec()
+    }
+
+    fn resize(&mut self, source: &impl IntoImageView, target: &mut Image<'_>) {
+        let options =
+            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+        self.resizer
+            .resize(source, target, &options)
+            .expect("the pixel types are equal");
     }
 }
 
@@ -71,14 +82,19 @@ impl Crop {
         let (side, margin) = (u64::from(input.side), u64::from(input.crop_margin));
         let kept = u64::from(width.min(height)) * side / (side + margin);
         let side = u32::try_from(kept).unwrap_or(u32::MAX).max(1);
-        Self { left: (width - side) / 2, top: (height - side) / 2, side }
+        Self {
+            left: (width - side) / 2,
+            top: (height - side) / 2,
+            side,
+        }
     }
 }
 
 fn normalised(rgb: &[u8], mean: f32, scale: f32) -> Vec<f32> {
     let mut planes = Vec::with_capacity(rgb.len());
     for channel in 0..3 {
-        planes.extend((rgb.chunks_exact(3)).map(|pixel| (f32::from(pixel[channel]) - mean) / scale));
+        planes
+            .extend((rgb.chunks_exact(3)).map(|pixel| (f32::from(pixel[channel]) - mean) / scale));
     }
     planes
 }
@@ -88,7 +104,13 @@ mod tests {
     use super::*;
 
     fn input(side: u32, crop_margin: u32) -> ImageInput {
-        ImageInput { tensor: "input".into(), side, crop_margin, mean: 127.0, scale: 128.0 }
+        ImageInput {
+            tensor: "input".into(),
+            side,
+            crop_margin,
+            mean: 127.0,
+            scale: 128.0,
+        }
     }
 
     #[test]
@@ -102,13 +124,44 @@ mod tests {
         assert_eq!(crop(1, 5000, 224), expected(0, 2499, 1));
     }
 
+    /// Made with Pillow 13: `image.crop(…).resize((5, 5), Image.BICUBIC)`, its red plane.
+    const PILLOW: [[f32; 5]; 5] = [
+        [149.0, 126.0, 109.0, 159.0, 80.0],
+        [124.0, 146.0, 126.0, 125.0, 137.0],
+        [129.0, 156.0, 106.0, 147.0, 111.0],
+        [125.0, 117.0, 132.0, 96.0, 107.0],
+        [84.0, 115.0, 139.0, 186.0, 118.0],
+    ];
+
+    #[test]
+    fn pixels_are_those_of_pillow() -> Result<(), Box<dyn std::error::Error>> {
+        let (height, width) = (17, 23);
+        let pixels = (0..height).flat_map(|y: u32| {
+            (0..width).flat_map(move |x: u32| {
+                (0..3).map(move |c| (x * x * 7 + y * 29 + x * y * (c + 3) + c * 50) as u8)
+            })
+        });
+        let image = DecodedImage::from_raw(height, width, pixels.collect())?;
+        let raw = ImageInput {
+            mean: 0.0,
+            scale: 1.0,
+            ..input(5, 3)
+        };
+        let model_input = Preprocessor::new(&raw).apply(&image);
+        assert_eq!(model_input.planes()[..25], *PILLOW.as_flattened());
+        Ok(())
+    }
+
     #[test]
     fn planes_are_red_green_blue_and_normalised() -> Result<(), Box<dyn std::error::Error>> {
         let pixels = [255, 127, 0].repeat(6 * 5);
         let image = DecodedImage::from_raw(5, 6, pixels)?;
         let model_input = Preprocessor::new(&input(4, 0)).apply(&image);
         let plane = |value: f32| vec![value; 16];
-        assert_eq!(model_input.planes(), [plane(1.0), plane(0.0), plane(-127.0 / 128.0)].concat());
+        assert_eq!(
+            model_input.planes(),
+            [plane(1.0), plane(0.0), plane(-127.0 / 128.0)].concat()
+        );
         Ok(())
     }
 }
