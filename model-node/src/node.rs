@@ -117,6 +117,24 @@ impl Node {
         Ok(Self { address, claim, view, server, stop: Some(stop), _tasks: tasks })
     }
 
+    /// Starts the node that `config` describes, with the model that its manifest describes.
+    ///
+    /// # Errors
+    /// As for [`Node::start`], or if a file cannot be used.
+    pub async fn from_config(config: NodeConfig) -> Result<Self, NodeError> {
+        let settings = config.settings()?;
+        let manifest = Manifest::load(&config.manifest)?;
+        match &manifest.task {
+            Task::Identity => Self::start(settings, Identity::new(&manifest)).await,
+            Task::ImageClassification(task) => {
+                let runtime = Runtime::load(config.onnxruntime.as_deref().ok_or(NodeError::NoRuntime)?)?;
+                let options = OnnxOptions { intra_threads: config.intra_threads };
+                let model = ImageClassifier::new(&config.manifest, &manifest, task.clone(), runtime, options);
+                Self::start(settings, model).await
+            }
+        }
+    }
+
     /// Where the node listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
@@ -201,18 +219,7 @@ async fn serve_calls<M: Model>(
 /// # Errors
 /// [`NodeError`] if it cannot start, or its server fails.
 pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
-    let settings = config.settings()?;
-    let manifest = Manifest::load(&config.manifest)?;
-    let node = match &manifest.task {
-        Task::Identity => Node::start(settings, Identity::new(&manifest)).await?,
-        Task::ImageClassification(task) => {
-            let runtime = Runtime::load(config.onnxruntime.as_deref().ok_or(NodeError::NoRuntime)?)?;
-            let options = OnnxOptions { intra_threads: config.intra_threads };
-            let model = ImageClassifier::new(&config.manifest, &manifest, task.clone(), runtime, options);
-            Node::start(settings, model).await?
-        }
-    };
-    run(node, shutdown).await
+    run(Node::from_config(config).await?, shutdown).await
 }
 
 async fn run(mut node: Node, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {

@@ -136,7 +136,8 @@ impl Claim {
 
     fn place(&self, group: &GroupView) -> Result<usize, NotReady> {
         let charter = &group.charter;
-        let place = charter.place(&self.key).ok_or_else(|| NotReady::NotOnRoster(Box::new(self.key), self.group.clone()))?;
+        let place =
+            charter.place(&self.key).ok_or_else(|| NotReady::NotOnRoster(Box::new(self.key), self.group.clone()))?;
         let seat = &charter.roster[place];
         if seat.owner != self.owner {
             return Err(NotReady::OtherOwner(seat.owner.clone(), self.owner.clone()));

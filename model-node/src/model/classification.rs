@@ -72,7 +72,7 @@ impl Model for ImageClassifier {
     }
 
     fn prepare(&self, preprocessor: &mut Preprocessor, tensor: Tensor) -> Result<ModelInput, Unusable> {
-        Ok(preprocessor.apply(&decode(tensor)?))
+        Ok(preprocessor.apply(&picture(tensor)?))
     }
 
     fn infer(&self, classifier: &mut Classifier, inputs: &[ModelInput]) -> Result<Vec<Output>, ModelError> {
@@ -86,8 +86,12 @@ fn output(classification: Classification) -> Output {
     Output::Class { class: classification.class, bytes: bytes.into() }
 }
 
-/// The picture in a tensor: an encoded JPEG or PNG, or raw RGB rows.
-fn decode(tensor: Tensor) -> Result<DecodedImage, Unusable> {
+/// The picture in a tensor: an encoded JPEG or PNG (`BYTES` of shape `[]`), or raw RGB rows (`UINT8` of shape
+/// `[height, width, 3]`).
+///
+/// # Errors
+/// [`Unusable`] if the tensor is neither.
+pub fn picture(tensor: Tensor) -> Result<DecodedImage, Unusable> {
     if tensor.name != INPUT_NAME {
         return Err(Unusable(format!("the input is not called `{INPUT_NAME}`")));
     }
@@ -114,7 +118,7 @@ mod tests {
 
     #[test]
     fn raw_pixels_are_taken_as_rows_of_rgb() {
-        let picture = decode(image("UINT8", &[1, 2, 3], &[1, 2, 3, 4, 5, 6])).unwrap();
+        let picture = picture(image("UINT8", &[1, 2, 3], &[1, 2, 3, 4, 5, 6])).unwrap();
         assert_eq!((picture.height(), picture.width()), (1, 2));
     }
 
@@ -129,7 +133,7 @@ mod tests {
             image("FP32", &[1, 1, 3], &[0; 12]),
             Tensor { name: "picture".into(), ..image("UINT8", &[1, 1, 3], &[1, 2, 3]) },
         ] {
-            assert!(decode(tensor.clone()).is_err(), "{tensor:?}");
+            assert!(picture(tensor.clone()).is_err(), "{tensor:?}");
         }
     }
 }
