@@ -84,8 +84,10 @@ impl Drop for Open {
 struct Write {
     now_ms: u64,
     votes: Vec<(VoteKey, Answer)>,
-    reply: oneshot::Sender<Result<Vec<Answer>, JournalError>>,
+    reply: Reply,
 }
+
+type Reply = oneshot::Sender<Result<Vec<Answer>, JournalError>>;
 
 impl Journal {
     /// Opens or creates the journal of `owner` in the market `genesis`. Blocks.
@@ -120,7 +122,7 @@ impl Journal {
             return Ok(Vec::new());
         }
         let (reply, settled) = oneshot::channel();
-        let gone = || JournalError::Storage("its writer has stopped".into());
+        let gone = || JournalError::Storage("the write was given up".into());
         let writes = self.0.writes.as_ref().ok_or_else(gone)?;
         writes.send(Write { now_ms, votes, reply }).await.map_err(|_| gone())?;
         settled.await.map_err(|_| gone())?

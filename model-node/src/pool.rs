@@ -17,6 +17,8 @@ use crate::model::{Model, ModelError, Output, Unusable};
 
 /// A worker loads its model anew after this many failures in a row.
 const FAILURES_MAX: u32 = 8;
+/// A closing pool waits at most this long for a run of the model to end.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many threads do what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +71,7 @@ impl<I> Job<I> {
     }
 }
 
-/// A running pool. Dropping it stops the threads and drops what waits.
+/// A running pool. Dropping it drops what waits, and stops the threads; one whose model hangs is left behind.
 pub struct Pool<M: Model> {
     shared: Arc<Shared<M>>,
     threads: Vec<JoinHandle<()>>,
@@ -81,11 +83,31 @@ struct Shared<M: Model> {
     state: Mutex<State<M::Input>>,
     raw_ready: Condvar,
     batch_ready: Condvar,
+    ended: Condvar,
 }
 
 struct State<I> {
     batcher: Batcher<Job<Tensor>, Job<I>>,
     closing: bool,
+    /// Threads that have not ended.
+    running: usize,
+}
+
+/// Counts one thread until it ends, however it ends.
+struct Running<M: Model>(Arc<Shared<M>>);
+
+impl<M: Model> Running<M> {
+    fn new(shared: &Arc<Shared<M>>) -> Self {
+        shared.lock().running += 1;
+        Self(Arc::clone(shared))
+    }
+}
+
+impl<M: Model> Drop for Running<M> {
+    fn drop(&mut self) {
+        self.0.lock().running -= 1;
+        self.0.ended.notify_all();
+    }
 }
 
 impl<M: Model> Pool<M> {
@@ -97,9 +119,10 @@ impl<M: Model> Pool<M> {
         let shared = Arc::new(Shared {
             model,
             started: Instant::now(),
-            state: Mutex::new(State { batcher: Batcher::new(limits), closing: false }),
+            state: Mutex::new(State { batcher: Batcher::new(limits), closing: false, running: 0 }),
             raw_ready: Condvar::new(),
             batch_ready: Condvar::new(),
+            ended: Condvar::new(),
         });
         let mut pool = Self { shared, threads: Vec::new() };
         for _ in 0..threads.decode.max(1) {
@@ -120,8 +143,8 @@ impl<M: Model> Pool<M> {
     }
 
     fn spawn(&mut self, role: &str, run: impl FnOnce(Arc<Shared<M>>) + Send + 'static) -> Result<(), ModelError> {
-        let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new().name(role.into()).spawn(move || run(shared));
+        let running = Running::new(&self.shared);
+        let thread = std::thread::Builder::new().name(role.into()).spawn(move || run(Arc::clone(&running.0)));
         self.threads.push(thread.map_err(ModelError::new)?);
         Ok(())
     }
@@ -156,6 +179,11 @@ impl<M: Model> Drop for Pool<M> {
         drop(state);
         self.shared.raw_ready.notify_all();
         self.shared.batch_ready.notify_all();
+        let waited = self.shared.ended.wait_timeout_while(self.shared.lock(), END_TIMEOUT, |state| state.running > 0);
+        if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+            error!("the model did not return within {END_TIMEOUT:?}; leaving its thread behind");
+            return;
+        }
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 error!("a thread of the pool panicked");

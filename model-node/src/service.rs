@@ -40,6 +40,8 @@ pub(crate) struct Service<M: Model> {
 #[derive(Clone, Debug)]
 struct Computed {
     answer: Answer,
+    /// Whether the answer came from the journal.
+    again: bool,
     /// The full output; empty if the answer came from the journal or is an abstention.
     output: Bytes,
     compute_us: u64,
@@ -91,29 +93,25 @@ impl<M: Model> Service<M> {
     async fn compute(
         &self,
         batch: &mut AdmittedBatch,
-        known: &[Option<Answer>],
+        known: Vec<Option<Answer>>,
         group: &GroupView,
     ) -> Result<Vec<Computed>, Status> {
-        let mut jobs = Vec::new();
-        let mut waiting = Vec::with_capacity(known.len());
+        let (mut jobs, mut waiting) = (Vec::new(), Vec::with_capacity(known.len()));
         for (item, known) in batch.items.iter_mut().zip(known) {
-            waiting.push(match known {
-                Some(answer) => Err(*answer),
-                None => {
-                    let (reply, answer) = oneshot::channel();
-                    jobs.push(Job { input: std::mem::take(&mut item.input), reply });
-                    Ok(answer)
-                }
-            });
+            waiting.push(known.ok_or_else(|| {
+                let (reply, answered) = oneshot::channel();
+                jobs.push(Job { input: std::mem::take(&mut item.input), reply });
+                answered
+            }));
         }
         let asked = jobs.len();
         self.pool.admit(jobs).map_err(|full| Status::resource_exhausted(full.to_string()))?;
         let (mut computed, mut failed) = (Vec::with_capacity(waiting.len()), 0);
         for (item, waiting) in batch.items.iter().zip(waiting) {
             computed.push(match waiting {
-                Err(answer) => Computed { answer, output: Bytes::new(), compute_us: 0 },
-                Ok(answer) => {
-                    let answered = answer.await.map_err(|_| Status::unavailable("the node is stopping"))?;
+                Ok(answer) => Computed { answer, again: true, output: Bytes::new(), compute_us: 0 },
+                Err(answered) => {
+                    let answered = answered.await.map_err(|_| Status::unavailable("the node is stopping"))?;
                     failed += usize::from(matches!(answered.fate, Fate::Failed(_)));
                     judge(item, answered, group)
                 }
@@ -126,24 +124,31 @@ impl<M: Model> Service<M> {
         Ok(computed)
     }
 
-    /// Makes the new votes durable; what was voted before wins.
+    /// Makes the new votes durable; gives the answers that stand, and the outputs of those that are new.
     async fn settle(
         &self,
         batch: &AdmittedBatch,
-        known: &[Option<Answer>],
-        computed: &mut [Computed],
-    ) -> Result<(), Status> {
-        let new = || known.iter().enumerate().filter(|(_, known)| known.is_none()).map(|(place, _)| place);
-        let votes = new().map(|place| (self.key_of(&batch.items[place]), computed[place].answer)).collect();
-        let settled = self.journal.settle(unix_ms(), votes).await.map_err(journal_status)?;
-        for (place, answer) in new().zip(settled) {
-            let mine = &mut computed[place];
-            if mine.answer != answer {
-                warn!(request = %batch.items[place].id, "the model answered differently before; the first vote stands");
-                (mine.answer, mine.output) = (answer, Bytes::new());
+        computed: Vec<Computed>,
+    ) -> Result<(Vec<Answer>, Vec<Bytes>), Status> {
+        let (mut votes, mut waiting) = (Vec::new(), Vec::with_capacity(computed.len()));
+        for (item, Computed { answer, again, output, .. }) in batch.items.iter().zip(computed) {
+            if again {
+                waiting.push((Ok(answer), output));
+            } else {
+                waiting.push((Err(answer.output), output));
+                votes.push((self.key_of(item), answer));
             }
         }
-        Ok(())
+        let mut kept = self.journal.settle(unix_ms(), votes).await.map_err(journal_status)?.into_iter();
+        let stands = |(item, (waiting, output)): (&AdmittedItem, (Result<Answer, Digest>, Bytes))| match waiting {
+            Ok(answer) => Ok((answer, output)),
+            Err(computed) => {
+                let answer = kept.next().ok_or_else(|| Status::internal("the journal lost a vote; ask again"))?;
+                let output = if answer.output == computed { output } else { contradicted(item) };
+                Ok((answer, output))
+            }
+        };
+        batch.items.iter().zip(waiting).map(stands).collect()
     }
 
     fn ballot(&self, batch: &AdmittedBatch, group: &GroupView, answers: Vec<Answer>) -> Ballot {
@@ -166,17 +171,22 @@ impl<M: Model> Service<M> {
         let received = Instant::now();
         let (group, want_outputs) = (self.group()?, request.want_outputs);
         let (mut batch, known) = self.admit(request, group.digest).await?;
-        let mut computed = self.compute(&mut batch, &known, &group).await?;
-        self.settle(&batch, &known, &mut computed).await?;
-        let ballot = self.ballot(&batch, &group, computed.iter().map(|computed| computed.answer).collect());
+        let computed = self.compute(&mut batch, known, &group).await?;
+        let again = computed.iter().filter(|computed| computed.again).count();
         let compute_us = computed.iter().map(|computed| computed.compute_us).max().unwrap_or(0);
+        let (answers, outputs) = self.settle(&batch, computed).await?;
+        let ballot = self.ballot(&batch, &group, answers);
         let total_us = u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let again = known.iter().flatten().count();
         debug!(batch = %batch.root, requests = batch.items.len(), again, total_us, compute_us, "gave a ballot");
-        let outputs =
-            if want_outputs { computed.into_iter().map(|computed| computed.output).collect() } else { vec![] };
+        let outputs = if want_outputs { outputs } else { Vec::new() };
         Ok(v1::InferReply { ballot: ballot.to_bytes().into(), outputs, total_us, compute_us })
     }
+}
+
+/// The output to show where another vote stands: none, for it is not the one that the ballot commits to.
+fn contradicted(item: &AdmittedItem) -> Bytes {
+    warn!(request = %item.id, "the model answered differently before; the first vote stands");
+    Bytes::new()
 }
 
 /// The answer that one fate stands for. Abstentions commit to the empty output.
@@ -193,7 +203,7 @@ fn judge(item: &AdmittedItem, answered: Answered, group: &GroupView) -> Computed
         }
     };
     let answer = Answer { vote, output: output_commitment(&item.output_salt, &output) };
-    Computed { answer, output, compute_us: answered.compute_us }
+    Computed { answer, again: false, output, compute_us: answered.compute_us }
 }
 
 /// What tonic serves.

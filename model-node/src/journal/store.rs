@@ -97,9 +97,9 @@ impl Store {
     }
 
     /// Keeps the votes of several ballots in one durable commit; each ballot succeeds or fails by itself.
-    pub(super) fn settle<'a>(
+    pub(super) fn settle(
         &self,
-        ballots: impl Iterator<Item = (u64, &'a [(VoteKey, Answer)])>,
+        ballots: impl Iterator<Item = (u64, Vec<(VoteKey, Answer)>)>,
     ) -> Result<Vec<Result<Vec<Answer>, JournalError>>, JournalError> {
         let mut transaction = self.database.begin_write().map_err(storage)?;
         transaction.set_durability(Durability::Immediate).map_err(storage)?;
@@ -110,8 +110,8 @@ impl Store {
             let mut floor_ms = read_floor(&meta)?;
             let (mut now_max_ms, mut kept) = (0, 0);
             for (now_ms, ballot) in ballots {
-                results.push(settle_one(&mut votes, floor_ms, ballot)?);
                 (now_max_ms, kept) = (now_ms.max(now_max_ms), kept + ballot.len());
+                results.push(settle_one(&mut votes, floor_ms, ballot)?);
             }
             let cutoff_ms = now_max_ms.saturating_sub(JOURNAL_MARGIN_MS);
             if let Some(pruned_ms) = prune(&mut votes, cutoff_ms, kept + PRUNE_EXTRA)? {
@@ -133,7 +133,7 @@ fn read_floor(meta: &Table<'_, &str, &[u8]>) -> Result<u64, JournalError> {
 fn settle_one(
     votes: &mut Table<'_, &KeyBytes, &[u8]>,
     floor_ms: u64,
-    ballot: &[(VoteKey, Answer)],
+    ballot: Vec<(VoteKey, Answer)>,
 ) -> Result<Result<Vec<Answer>, JournalError>, JournalError> {
     if let Some((key, _)) = ballot.iter().find(|(key, _)| key.expiry_ms <= floor_ms) {
         return Ok(Err(JournalError::Forgotten(key.id)));
@@ -146,9 +146,9 @@ fn settle_one(
         let key = key.to_bytes();
         let known = votes.get(&key).map_err(storage)?.map(|bytes| decode(bytes.value())).transpose()?;
         if known.is_none() {
-            votes.insert(&key, encode(answer).as_slice()).map_err(storage)?;
+            votes.insert(&key, encode(&answer).as_slice()).map_err(storage)?;
         }
-        answers.push(known.unwrap_or(*answer));
+        answers.push(known.unwrap_or(answer));
     }
     Ok(Ok(answers))
 }

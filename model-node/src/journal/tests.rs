@@ -76,8 +76,8 @@ async fn a_refused_ballot_does_not_fail_its_neighbours() {
     let journal = open(&folder);
     let (old, new) = (key(1, NOW_MS), key(2, NOW_MS + JOURNAL_MARGIN_MS * 2));
     journal.settle(NOW_MS + JOURNAL_MARGIN_MS + 1, vec![(old, answer(1))]).await.unwrap();
-    let both = [(NOW_MS, [(old, answer(2))]), (NOW_MS, [(new, answer(2))])];
-    let results = journal.0.store.settle(both.iter().map(|(now_ms, votes)| (*now_ms, votes.as_slice()))).unwrap();
+    let both = [(NOW_MS, vec![(old, answer(2))]), (NOW_MS, vec![(new, answer(2))])];
+    let results = journal.0.store.settle(both.into_iter()).unwrap();
     assert_eq!(results, [Err(JournalError::Forgotten(old.id)), Ok(vec![answer(2)])]);
 }
 
