@@ -175,19 +175,22 @@ fn charter(
         }
         None => None,
     };
-    let (group, task, classes) = match args.group {
-        Group::Imagenet => ("imagenet", "image-classification", 1000),
-        Group::Identity => ("identity", "identity", u32::MAX),
+    let owners = roster.len() as u64;
+    let faults = (owners - 1) / 3;
+    let (group, task, classes, policy) = match args.group {
+        Group::Imagenet => ("imagenet", "image-classification", 1000, Policy::Plurality),
+        // The smallest quorum of which two always share an honest owner.
+        Group::Identity => ("identity", "identity", 0, Policy::Exact { quorum: (owners + faults) / 2 + 1 }),
     };
     Ok(Charter {
         group: group.into(),
         task: task.into(),
         classes,
         labels,
-        faults: (roster.len() as u64 - 1) / 3,
-        approvals: (2 * roster.len() as u64).div_ceil(3),
+        faults,
+        approvals: (2 * owners).div_ceil(3),
         roster,
-        policy: Policy::Plurality,
+        policy,
         assurance: Assurance::Robust,
         notice_blocks: 1,
         fee: 1,
@@ -253,7 +256,7 @@ owner = "{owner}"
 group = "{group}"
 genesis = "../genesis.json"
 # Signs ballots and lifecycle entries.
-key_file = "owner.key"
+key = "owner.key"
 # Gateways ask here. Loopback only: there is no TLS yet.
 listen = "{listen}"
 # Any of them tells this node how the ledger stands; all are tried.

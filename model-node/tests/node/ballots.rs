@@ -51,7 +51,7 @@ async fn what_is_no_picture_gets_an_abstention_and_its_neighbours_get_votes() {
         market.ask(4, image("UINT8", &[1, 1, 3], &[7, 0, 0])),
     ];
     let answer = market.infer(node.address(), &asked).await.unwrap();
-    let votes: Vec<_> = answer.ballot.answers.iter().map(|answer| answer.vote).collect();
+    let votes: Vec<_> = answer.ballot.answers.iter().map(|answer| answer.vote.clone()).collect();
     assert_eq!(votes, [Vote::Class(200), Vote::Abstain, Vote::Abstain, Vote::Class(7)]);
     let empty = output_commitment(&asked[1].salt(Field::Output), b"");
     assert_eq!((answer.ballot.answers[1].output, answer.reply.outputs[1].len()), (empty, 0));
@@ -67,7 +67,7 @@ async fn an_input_that_breaks_the_model_gets_an_abstention_and_its_neighbours_ge
     let node = node.await;
     let asked = [market.ask(1, bytes("good")), market.ask(2, bytes("poison")), market.ask(3, bytes("good"))];
     let answer = market.infer(node.address(), &asked).await.unwrap();
-    let votes: Vec<_> = answer.ballot.answers.iter().map(|answer| answer.vote).collect();
+    let votes: Vec<_> = answer.ballot.answers.iter().map(|answer| answer.vote.clone()).collect();
     assert_eq!(votes, [Vote::Class(3), Vote::Abstain, Vote::Class(3)]);
 }
 

@@ -18,7 +18,7 @@ fn fickle(first: u32) -> impl Model {
 }
 
 fn votes(answer: &Answer) -> Vec<Vote> {
-    answer.ballot.answers.iter().map(|answer| answer.vote).collect()
+    answer.ballot.answers.iter().map(|answer| answer.vote.clone()).collect()
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_vote_is_repeated_in_other_batches_and_after_a_restart() {
     let asked: Vec<_> = (0..4).map(|nonce| market.ask(nonce, bytes("input"))).collect();
     let first = market.infer(node.address(), &asked[..2]).await.unwrap();
     let second = market.infer(node.address(), &asked[1..3]).await.unwrap();
-    assert_eq!(second.ballot.answers[0], first.ballot.answers[1]);
+    assert_eq!(second.ballot.answers[0], first.ballot.answers[1].clone());
     assert_eq!(second.reply.outputs[0].len(), 0, "the journal keeps no outputs");
     assert_ne!(second.ballot.answers[1].vote, first.ballot.answers[1].vote);
     node.stop().await.unwrap();
@@ -54,7 +54,7 @@ async fn concurrent_batches_with_one_request_hear_one_vote() {
     let tasks: Vec<_> = (1..9).map(batch).collect();
     let mut shared_answers = Vec::new();
     for task in tasks {
-        shared_answers.push(task.await.unwrap().unwrap().ballot.answers[1]);
+        shared_answers.push(task.await.unwrap().unwrap().ballot.answers[1].clone());
     }
     assert!(shared_answers.iter().all(|answer| *answer == shared_answers[0]), "{shared_answers:?}");
 }
