@@ -150,7 +150,7 @@ async fn a_node_runs_from_its_configuration_file() {
     node.ready().await;
     market.infer(node.address(), &[market.ask(1, bytes("one"))]).await.unwrap();
     node.stop().await.unwrap();
-    serve(config, async {}).await.unwrap();
+    serve(config, async {}, |_| ()).await.unwrap();
 }
 
 #[tokio::test]
