@@ -9,20 +9,20 @@ use crate::finding::Finding;
 
 /// A tensor as a client gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tensor {
+pub(crate) struct Tensor {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Open Inference Protocol datatype.
-    pub datatype: String,
+    pub(crate) datatype: String,
     /// Its shape, batch dimension first.
-    pub shape: Vec<u64>,
+    pub(crate) shape: Vec<u64>,
     /// Its contents.
-    pub data: TensorData,
+    pub(crate) data: TensorData,
 }
 
 /// A tensor's contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TensorData {
+pub(crate) enum TensorData {
     /// Little-endian elements of fixed size.
     Raw(Bytes),
     /// The elements of a BYTES tensor.
@@ -31,61 +31,61 @@ pub enum TensorData {
 
 /// One call: a batch of items for one group.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub(crate) struct Ask {
     /// The model group.
-    pub group: String,
+    pub(crate) group: String,
     /// The input, one item per leading index.
-    pub input: Tensor,
+    pub(crate) input: Tensor,
     /// How it is to be answered.
-    pub options: Options,
+    pub(crate) options: Options,
 }
 
 /// How a call is to be answered.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// Without ordering and attestation: no certificate.
-    pub uncertified: bool,
+    pub(crate) uncertified: bool,
     /// The assurance that the outcome must reach; the charter's if absent.
-    pub demand: Option<Assurance>,
+    pub(crate) demand: Option<Assurance>,
     /// The nonce of the first item; drawn if absent. Later items derive theirs from it.
-    pub nonce: Option<[u8; 16]>,
+    pub(crate) nonce: Option<[u8; 16]>,
     /// The seed of the first item, likewise.
-    pub seed: Option<Seed>,
+    pub(crate) seed: Option<Seed>,
     /// Time from admission to answer.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// When the request expires, Unix milliseconds; part of its id, so a retry repeats it.
-    pub expiry_ms: Option<u64>,
+    pub(crate) expiry_ms: Option<u64>,
     /// The client's key with its signature over each item's request.
-    pub client: Option<(PublicKey, Vec<Signature>)>,
+    pub(crate) client: Option<(PublicKey, Vec<Signature>)>,
 }
 
 /// One item, answered.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// What names it.
-    pub naming: Naming,
+    pub(crate) naming: Naming,
     /// What the group found.
-    pub finding: Finding,
+    pub(crate) finding: Finding,
     /// The certificate, verified by this gateway; none if none was wanted.
-    pub certificate: Option<Bytes>,
+    pub(crate) certificate: Option<Bytes>,
 }
 
 /// What names one item's request, and what a retry must repeat.
 #[derive(Clone, Copy, Debug)]
-pub struct Naming {
+pub(crate) struct Naming {
     /// The request id.
-    pub request_id: Digest,
+    pub(crate) request_id: Digest,
     /// Its nonce.
-    pub nonce: [u8; 16],
+    pub(crate) nonce: [u8; 16],
     /// Its seed.
-    pub seed: Seed,
+    pub(crate) seed: Seed,
     /// Its expiry, Unix milliseconds.
-    pub expiry_ms: u64,
+    pub(crate) expiry_ms: u64,
 }
 
 /// Why an item, or a whole call, has no answer; whose fault it is follows from the kind.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The client asked something that cannot be answered.
     #[error("{0}")]
     BadInput(String),
@@ -125,7 +125,7 @@ fn problems(problems: &[String]) -> String {
 impl Failure {
     /// The tally, where there is one.
     #[must_use]
-    pub fn finding(&self) -> Option<&Finding> {
+    pub(crate) fn finding(&self) -> Option<&Finding> {
         match self {
             Self::Unreadable(finding) | Self::Insufficient(finding, _) => Some(finding),
             _ => None,
@@ -134,4 +134,4 @@ impl Failure {
 }
 
 /// An item with its answer, or with the reason why it has none.
-pub type Answered = Result<Answer, (Option<Naming>, Failure)>;
+pub(crate) type Answered = Result<Answer, (Option<Naming>, Failure)>;

@@ -1,9 +1,7 @@
 //! Assembling: from a quorum, a proven record and what the requester may see to a certificate that verifies.
 
 use bytes::Bytes;
-use dropbear_certificates::{
-    Attachments, Certificate, Charter, ModelSet, RequestAttachment, Vote,
-};
+use dropbear_certificates::{Attachments, Certificate, Charter, ModelSet, RequestAttachment, Vote};
 
 use crate::ask::{Answer, Failure};
 use crate::finding::{Finding, open_votes};
@@ -25,8 +23,7 @@ pub(crate) fn answer(
         .ok_or_else(|| Failure::Committee("the record's votes are not those that the owners gave".into()))?;
     let finding = Finding::of_record(&proven.record, &votes)
         .ok_or_else(|| Failure::Committee("the record names no class for its outcome".into()))?;
-    let attachments =
-        Attachments { request: Some(request_attachment(minted)), votes: Some(votes), models: None };
+    let attachments = Attachments { request: Some(request_attachment(minted)), votes: Some(votes), models: None };
     let certificate = certificate(market, quorum, proven, attachments, models)?;
     Ok(Answer { naming: minted.naming, finding, certificate: Some(certificate) })
 }
@@ -65,15 +62,8 @@ fn certificate(
     let models = models.filter(|models| models.digest() == proven.record.model_set);
     let attachments = Attachments { models, ..attachments };
     let ProvenRecord { record, path } = proven;
-    let certificate = Certificate::new(
-        quorum.header.clone(),
-        record,
-        path,
-        market.committee(),
-        &quorum.attestations,
-        attachments,
-    );
+    let certificate =
+        Certificate::new(quorum.header.clone(), record, path, market.committee(), &quorum.attestations, attachments);
     certificate.verify(&market.trust).map_err(|refusal| Failure::Committee(refusal.to_string()))?;
     Ok(certificate.to_bytes().into())
 }
-

@@ -16,7 +16,6 @@ use crate::market::Market;
 mod lookup;
 mod submit;
 
-pub(crate) use lookup::Found;
 pub(crate) use submit::{Fate, Settled};
 
 /// One member's coordinator.

@@ -111,6 +111,16 @@ impl Core {
         followed && !self.draining.load(Ordering::Relaxed) && self.owners.keys().any(|group| self.is_group_ready(group))
     }
 
+    /// Returns once the gateway is ready.
+    pub(crate) async fn ready(&self) {
+        let mut view = self.follower.view();
+        while !self.is_ready() {
+            if view.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// From now on the gateway is not ready: it finishes what it has.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -152,8 +162,7 @@ impl Core {
     fn mint(&self, ask: &Ask) -> Result<(Vec<Minted>, Duration), Failure> {
         let charter = self.charter(&ask.group)?;
         let task = Task::of(charter)?;
-        let pictures =
-            PictureRules { side_max: self.limits.image_side_max, pixels_max: self.limits.image_pixels_max };
+        let pictures = PictureRules { side_max: self.limits.image_side_max, pixels_max: self.limits.image_pixels_max };
         let inputs = schema::items(task, &ask.input, self.limits.items_in_flight_max, pictures)?;
         let rules = &self.market.genesis().rules;
         let times = times(&ask.options, rules, self.limits.request_timeout(), now_ms());
@@ -189,8 +198,7 @@ impl Core {
     pub(crate) async fn certificate(&self, id: &Digest) -> Result<Option<Bytes>, Failure> {
         let found = self.coordinators.lookup(id, Instant::now() + LOOKUP_TIMEOUT).await;
         let Some(found) = found.map_err(Failure::Unattested)? else { return Ok(None) };
-        let certificate =
-            assemble::public_certificate(&self.market, &found.quorum, found.proven, found.models)?;
+        let certificate = assemble::public_certificate(&self.market, &found.quorum, found.proven, found.models)?;
         Ok(Some(certificate))
     }
 }

@@ -10,7 +10,7 @@ use dropbear_certificates::{
 
 /// How a request stands, or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// The demanded assurance holds for this class.
     Agreed(u32),
     /// No completion of the missing ballots could reach it.
@@ -21,17 +21,17 @@ pub enum Standing {
 
 /// A tally that people can read: owners by their place on the roster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// What it comes to.
-    pub standing: Standing,
+    pub(crate) standing: Standing,
     /// The strongest assurance that the tally supports.
-    pub assurance: Assurance,
+    pub(crate) assurance: Assurance,
     /// Classes with the owners that named them, winner first.
-    pub votes: Vec<(u32, Vec<usize>)>,
+    pub(crate) votes: Vec<(u32, Vec<usize>)>,
     /// Owners whose model could not answer.
-    pub abstained: Vec<usize>,
+    pub(crate) abstained: Vec<usize>,
     /// Owners without a counted ballot.
-    pub missing: Vec<usize>,
+    pub(crate) missing: Vec<usize>,
 }
 
 impl Finding {
@@ -77,7 +77,7 @@ impl Finding {
 
     /// Whether every owner that answered said that its model cannot read the input.
     #[must_use]
-    pub fn is_unreadable(&self) -> bool {
+    pub(crate) fn is_unreadable(&self) -> bool {
         self.standing == Standing::NoAgreement && self.votes.is_empty() && !self.abstained.is_empty()
     }
 }
@@ -100,12 +100,7 @@ pub(crate) fn counted_vote(ballot: &Ballot, place: usize, charter: &Charter) -> 
 }
 
 /// Opens a record's votes: those of `known` first, then whatever the charter allows. `None` if one stays closed.
-pub(crate) fn open_votes(
-    record: &Record,
-    salt: Digest,
-    known: &[Vote],
-    charter: &Charter,
-) -> Option<VotesAttachment> {
+pub(crate) fn open_votes(record: &Record, salt: Digest, known: &[Vote], charter: &Charter) -> Option<VotesAttachment> {
     let allowed = (0..charter.classes.min(CLASSES_TRIED_MAX)).map(Vote::Class);
     let open = |commitment: &Digest| {
         let mut candidates = known.iter().copied().chain(allowed.clone());

@@ -97,24 +97,21 @@ pub(crate) fn items(
     pictures: PictureRules,
 ) -> Result<Vec<v1::Tensor>, Failure> {
     let shape = canonical_shape(task, input)?;
-    let (count, rest) = shape.split_first().ok_or_else(|| {
-        bad(input, "it needs a batch dimension: the leading index counts the requests".to_owned())
-    })?;
-    let count = usize::try_from(*count).ok().filter(|count| (1..=items_max).contains(count)).ok_or_else(|| {
-        bad(input, format!("its leading dimension is the number of requests, from 1 to {items_max}"))
-    })?;
+    let (count, rest) = shape
+        .split_first()
+        .ok_or_else(|| bad(input, "it needs a batch dimension: the leading index counts the requests".to_owned()))?;
+    let count = usize::try_from(*count)
+        .ok()
+        .filter(|count| (1..=items_max).contains(count))
+        .ok_or_else(|| bad(input, format!("its leading dimension is the number of requests, from 1 to {items_max}")))?;
     let pieces = pieces(input, &shape, count)?;
     if task == Task::ImageClassification && input.datatype == "BYTES" {
         for (place, piece) in pieces.iter().enumerate() {
             check_picture(piece, pictures).map_err(|problem| bad(input, format!("element {place} is {problem}")))?;
         }
     }
-    let item = |data| v1::Tensor {
-        name: input.name.clone(),
-        datatype: input.datatype.clone(),
-        shape: rest.to_vec(),
-        data,
-    };
+    let item =
+        |data| v1::Tensor { name: input.name.clone(), datatype: input.datatype.clone(), shape: rest.to_vec(), data };
     Ok(pieces.into_iter().map(item).collect())
 }
 

@@ -81,8 +81,7 @@ async fn certify(lane: &Arc<Lane>, quorum: Quorum, recorded: Vec<(Claim, ProvenR
     let market = Arc::clone(&lane.market);
     let work = spawn_blocking(move || {
         let one = |(claim, proven): (Claim, ProvenRecord)| {
-            let answer =
-                assemble::answer(&market, &claim.minted, &quorum, proven, &claim.known, models.clone());
+            let answer = assemble::answer(&market, &claim.minted, &quorum, proven, &claim.known, models.clone());
             Settlement::Answered(claim.item, Box::new(answer))
         };
         recorded.into_iter().map(one).collect()
@@ -141,8 +140,6 @@ pub(crate) async fn answer_of(
     models: Option<ModelSet>,
 ) -> Result<Answer, Failure> {
     let (market, claim) = (Arc::clone(market), claim.clone());
-    let work = spawn_blocking(move || {
-        assemble::answer(&market, &claim.minted, &quorum, proven, &claim.known, models)
-    });
+    let work = spawn_blocking(move || assemble::answer(&market, &claim.minted, &quorum, proven, &claim.known, models));
     work.await.unwrap_or(Err(Failure::Internal("assembling a certificate failed")))
 }

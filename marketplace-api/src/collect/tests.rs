@@ -37,8 +37,7 @@ fn group() -> Arc<GroupView> {
         approvals: 3,
         fee: 1,
     };
-    let named =
-        |place, label| ModelVersion { model: "m".into(), label: "v".into(), digest: version(place, label) };
+    let named = |place, label| ModelVersion { model: "m".into(), label: "v".into(), digest: version(place, label) };
     let holding = |place| {
         let later = if place == 3 { vec![(1, 0), (10, 1)] } else { vec![(1, 0)] };
         (vec![named(place, 0), named(place, 1)], later)
@@ -47,11 +46,8 @@ fn group() -> Arc<GroupView> {
 }
 
 fn wanted(count: u8) -> Vec<Wanted> {
-    let wanted = |item| Wanted {
-        id: Digest::of(&[item]),
-        vote_salt: Digest::of(&[item, item]),
-        demand: Assurance::Robust,
-    };
+    let wanted =
+        |item| Wanted { id: Digest::of(&[item]), vote_salt: Digest::of(&[item, item]), demand: Assurance::Robust };
     (0..count).map(wanted).collect()
 }
 
