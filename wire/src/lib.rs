@@ -5,6 +5,7 @@
 pub mod client;
 pub mod convert;
 pub mod files;
+pub mod follow;
 pub mod listen;
 
 #[expect(missing_docs, clippy::all, reason = "generated from proto/, which documents every field")]
