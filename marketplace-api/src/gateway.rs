@@ -81,12 +81,17 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, GatewayError> {
     TcpListener::bind(address).await.map_err(|error| GatewayError::Bind(address, error))
 }
 
-/// Runs a gateway until `shutdown` completes.
+/// Runs a gateway until `shutdown` completes; `ready` is told where it speaks HTTP once it does.
 ///
 /// # Errors
 /// [`GatewayError`] if it does not start.
-pub async fn serve(config: GatewayConfig, shutdown: impl Future<Output = ()>) -> Result<(), GatewayError> {
+pub async fn serve(
+    config: GatewayConfig,
+    shutdown: impl Future<Output = ()>,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), GatewayError> {
     let gateway = Gateway::start(config).await?;
+    ready(gateway.http_address());
     shutdown.await;
     gateway.stop().await;
     Ok(())

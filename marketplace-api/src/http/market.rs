@@ -16,7 +16,6 @@ use super::error::{ApiError, status};
 use super::oip::{NO_AGREEMENT, item_json};
 use super::{Shared, options};
 use crate::ask::{Answered, Ask, Failure, Tensor, TensorData};
-use crate::finding::Standing;
 use crate::schema::Task;
 
 type Texts = BTreeMap<String, String>;
@@ -98,7 +97,7 @@ fn classified(answered: &[Answered], charter: &Charter, shared: &Shared) -> Resp
     let market = &shared.core.market;
     let results: Vec<_> = answered.iter().map(|answered| item_json(answered, charter, market)).collect();
     let failed = answered.iter().find_map(|answered| match answered {
-        Ok(answer) if matches!(answer.finding.standing, Standing::Agreed(_)) => None,
+        Ok(answer) if answer.finding.is_agreed() => None,
         Ok(_) => Some((StatusCode::CONFLICT, NO_AGREEMENT.to_owned())),
         Err((_, failure)) => Some((status(failure), failure.to_string())),
     });

@@ -13,15 +13,15 @@ use serde_json::{Map, Value, json};
 use super::request::Wanted;
 use super::{VERSION, binary_response, data, join_elements};
 use crate::ask::{Answer, Answered, Failure, Naming, Tensor, TensorData};
-use crate::finding::{Finding, Standing};
+use crate::finding::Standing;
 use crate::http::error::{ApiError, status};
-use crate::http::tally::{label, tally_json};
+use crate::http::tally::{label, tally_json, vote_json};
 use crate::market::Market;
 use crate::schema::{CLASS, ECHO, LABEL, TALLY, Task};
 
 /// Every answer, if all of them agree; else one error that says which do not.
 pub(super) fn all_agreed(answered: Vec<Answered>, charter: &Charter, market: &Market) -> Result<Vec<Answer>, ApiError> {
-    let fails = |answered: &Answered| !matches!(answered, Ok(answer) if is_agreed(&answer.finding));
+    let fails = |answered: &Answered| !matches!(answered, Ok(answer) if answer.finding.is_agreed());
     let Some(first) = answered.iter().find(|answered| fails(answered)) else {
         return Ok(answered.into_iter().filter_map(Result::ok).collect());
     };
@@ -42,10 +42,6 @@ pub(super) fn all_agreed(answered: Vec<Answered>, charter: &Charter, market: &Ma
 pub(crate) const NO_AGREEMENT: &str =
     "no-agreement: the models disagree, and no missing ballot could change that; see `tally`";
 
-const fn is_agreed(finding: &Finding) -> bool {
-    matches!(finding.standing, Standing::Agreed(_))
-}
-
 /// One item in full, whatever became of it.
 pub(crate) fn item_json(answered: &Answered, charter: &Charter, market: &Market) -> Value {
     let mut item = Map::new();
@@ -60,9 +56,10 @@ pub(crate) fn item_json(answered: &Answered, charter: &Charter, market: &Market)
     }
     item.insert("outcome".into(), json!(outcome(answered)));
     if let Some(finding) = finding {
-        if let Standing::Agreed(class) = finding.standing {
-            item.insert("class".into(), json!(class));
-            item.insert("label".into(), json!(label(market, charter, class)));
+        if let Standing::Agreed(result) = &finding.standing
+            && let Value::Object(result) = vote_json(result, charter, market)
+        {
+            item.extend(result);
         }
         item.insert("assurance".into(), json!(finding.assurance.name()));
         item.insert("tally".into(), tally_json(finding, charter, market));
@@ -73,7 +70,7 @@ pub(crate) fn item_json(answered: &Answered, charter: &Charter, market: &Market)
                 item.insert("certificate".into(), json!(BASE64URL_NOPAD.encode(certificate)));
                 item.insert("verified".into(), json!(true));
             }
-            if !is_agreed(&answer.finding) {
+            if !answer.finding.is_agreed() {
                 item.insert("error".into(), json!(NO_AGREEMENT));
             }
         }
@@ -86,7 +83,7 @@ pub(crate) fn item_json(answered: &Answered, charter: &Charter, market: &Market)
 
 fn outcome(answered: &Answered) -> &'static str {
     match answered {
-        Ok(answer) if is_agreed(&answer.finding) => "agreed",
+        Ok(answer) if answer.finding.is_agreed() => "agreed",
         Ok(_) => "no-agreement",
         Err((_, Failure::Insufficient(..))) => "insufficient",
         Err((_, Failure::Unreadable(_))) => "unreadable",
@@ -213,9 +210,6 @@ impl Outputs<'_> {
     }
 }
 
-fn class(answer: &Answer) -> Option<u32> {
-    match answer.finding.standing {
-        Standing::Agreed(class) => Some(class),
-        _ => None,
-    }
+const fn class(answer: &Answer) -> Option<u32> {
+    answer.finding.class()
 }
