@@ -26,6 +26,7 @@ mod service;
 pub mod standing;
 #[cfg(test)]
 mod testing;
+pub mod zoo;
 
 pub use config::{ConfigError, NodeConfig, Settings};
 pub use model::{Model, ModelCard, ModelError, Output, Unusable};
