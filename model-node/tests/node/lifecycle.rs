@@ -4,12 +4,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Mutex, mpsc};
 
 use crate::market::models::{IDENTITY_MANIFEST, Scripted, class, identity};
-use crate::market::{GROUP, Market, bytes, now_ms, owner, owner_seed, send};
+use crate::market::{GROUP, Market, bytes, now_ms, owner, send, write_genesis_and_key};
 use bytes::Bytes;
-use dropbear_certificates::genesis_json::{LabelTables, to_json};
 use dropbear_certificates::{Digest, Vote};
 use dropbear_consensus::{Activate, Entry, Publish};
-use dropbear_model_node::{Model, Node, NodeConfig, NodeError, key_file, serve};
+use dropbear_model_node::{Model, Node, NodeConfig, NodeError, serve};
 use dropbear_wire::client;
 use dropbear_wire::v1::{DescribeReply, DescribeRequest};
 use tonic::Code;
@@ -128,11 +127,10 @@ async fn a_stopping_node_finishes_what_it_has_begun() {
     Node::start(market.settings(), identity()).await.unwrap();
 }
 
-fn write_config(market: &Market, owner_key: &[u8; 32]) -> NodeConfig {
+fn write_config(market: &Market) -> NodeConfig {
+    write_genesis_and_key(market);
     let folder = market.folder.path();
-    std::fs::write(folder.join("genesis.json"), to_json(&market.genesis, &LabelTables::new())).unwrap();
     std::fs::write(folder.join("echo.toml"), IDENTITY_MANIFEST).unwrap();
-    key_file::create(&folder.join("owner.key"), owner_key).unwrap();
     let text = format!(
         "owner = \"acme\"\ngroup = \"group\"\ngenesis = \"genesis.json\"\nkey = \"owner.key\"\nlisten = \
          \"127.0.0.1:0\"\ncoordinators = [\"{}\"]\nmanifest = \"echo.toml\"\ndata_dir = \"data\"\n",
@@ -145,7 +143,7 @@ fn write_config(market: &Market, owner_key: &[u8; 32]) -> NodeConfig {
 #[tokio::test]
 async fn a_node_runs_from_its_configuration_file() {
     let market = Market::open("identity", 10).await;
-    let config = write_config(&market, &owner_seed());
+    let config = write_config(&market);
     let mut node = Node::from_config(config.clone()).await.unwrap();
     node.ready().await;
     market.infer(node.address(), &[market.ask(1, bytes("one"))]).await.unwrap();
