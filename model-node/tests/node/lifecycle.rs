@@ -72,6 +72,26 @@ async fn a_node_whose_version_is_superseded_gives_no_ballots_and_does_not_fight(
 }
 
 #[tokio::test]
+async fn an_update_loses_no_request_and_every_ballot_names_the_version_that_made_it() {
+    let market = Market::open("identity", 10).await;
+    let version = |name, vote| Scripted::new(move |inputs: &[Bytes]| Ok(vec![class(vote); inputs.len()])).version(name);
+    market.node(version("old", 1)).await.stop().await.unwrap();
+    let mut node = Node::start_updating(market.settings(), Some(version("old", 1)), version("new", 2)).await.unwrap();
+    node.ready().await;
+    let mut named = Vec::new();
+    // The update reaches the node when it reaches the node.
+    for nonce in (0..=u8::MAX).cycle() {
+        let answer = market.infer(node.address(), &[market.ask(nonce, bytes("one"))]).await.unwrap();
+        named.push((answer.ballot.statement.version, answer.ballot.answers[0].vote));
+        if named.last() == Some(&(Digest::of(b"new"), Vote::Class(2))) {
+            break;
+        }
+    }
+    named.pop();
+    assert!(named.iter().all(|named| *named == (Digest::of(b"old"), Vote::Class(1))), "{named:?}");
+}
+
+#[tokio::test]
 async fn a_dead_coordinator_is_passed_over() {
     let market = Market::open("identity", 10).await;
     let mut settings = market.settings();

@@ -22,6 +22,7 @@ fn config(market: &Market, zoo: &Zoo) -> NodeConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         coordinators: vec![market.coordinator.address],
         manifest: zoo.manifest_path("lite0").unwrap(),
+        previous_manifest: None,
         onnxruntime: Some(zoo.runtime_library().unwrap()),
         data_dir: market.data_dir().join("data"),
         workers: 2,

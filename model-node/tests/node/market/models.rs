@@ -30,6 +30,11 @@ impl<F: Fn(&[Bytes]) -> Result<Vec<Output>, ModelError> + Send + Sync + 'static>
     pub(crate) fn new(script: F) -> Self {
         Self { card: card("identity", None), script }
     }
+
+    pub(crate) fn version(mut self, name: &str) -> Self {
+        self.card.version = Digest::of(name.as_bytes());
+        self
+    }
 }
 
 impl<F: Fn(&[Bytes]) -> Result<Vec<Output>, ModelError> + Send + Sync + 'static> Model for Scripted<F> {
