@@ -1,1 +1,32 @@
 //! The gateway: admits requests, fans them out, collects ballots and assembles certificates.
+//!
+//! ```text
+//! HTTP ─▶ Ask ─mint▶ Minted ─Lane/Batcher▶ Round ─Collector▶ Claim ─settle▶ Answer ─▶ HTTP
+//!                     fan out to model nodes ─┘ └─ ballots       └─ committee, quorum, certificate
+//! ```
+//!
+//! Decisions are pure: batching, collecting, minting, quorums take time and randomness as arguments. A gateway holds
+//! nothing that must survive it: what was decided is in the ledger, and any other gateway can fetch it.
+
+mod ask;
+mod assemble;
+mod batch;
+mod collect;
+mod config;
+mod coordinators;
+mod core;
+mod finding;
+mod gateway;
+mod http;
+mod lane;
+mod market;
+mod mint;
+mod nodes;
+mod picture;
+mod quorum;
+mod round;
+mod schema;
+mod settle;
+
+pub use config::{ConfigError, CoordinatorAddress, GatewayConfig, Limits};
+pub use gateway::{Gateway, GatewayError, serve};

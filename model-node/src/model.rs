@@ -9,7 +9,7 @@ pub mod classification;
 pub mod identity;
 
 use bytes::Bytes;
-use dropbear_certificates::{Charter, Digest, Vote};
+use dropbear_certificates::{Charter, Digest, Policy, Vote};
 use dropbear_wire::v1::Tensor;
 
 /// One model version that a node serves.
@@ -89,20 +89,17 @@ impl Output {
     }
 }
 
-/// The vote that an output stands for under a charter; an abstention if the charter has no such class.
+/// The vote that an output stands for under a charter; an abstention where the charter does not admit it.
 ///
-/// A canonical output has no vote of its own yet: it votes for the class that the first four bytes of its SHA-256 name,
-/// little-endian, modulo the charter's classes. Equal outputs thus vote alike.
+/// Under `exact` any output votes by the digest of its bytes.
 #[must_use]
 pub fn vote_of(output: &Output, charter: &Charter) -> Vote {
-    match output {
-        Output::Class { class, .. } if *class < charter.classes => Vote::Class(*class),
-        Output::Class { .. } => Vote::Abstain,
-        Output::Canonical(bytes) => {
-            let [a, b, c, d, ..] = Digest::of(bytes).0;
-            Vote::Class(u32::from_le_bytes([a, b, c, d]) % charter.classes.max(1))
-        }
-    }
+    let vote = match (charter.policy, output) {
+        (Policy::Exact { .. }, output) => Vote::Output(Digest::of(output.bytes())),
+        (_, Output::Class { class, .. }) => Vote::Class(*class),
+        (_, Output::Canonical(_)) => Vote::Abstain,
+    };
+    if charter.admits(&vote) { vote } else { Vote::Abstain }
 }
 
 /// Why a model can make nothing of an input; always its sender's fault.

@@ -246,13 +246,21 @@ async fn serve_calls<M: Model>(
 
 /// Runs the node that `config` describes until `shutdown`, then drains it.
 ///
+/// `ready` is told the bound address once the node's version is current in the ledger.
+///
 /// # Errors
 /// [`NodeError`] if it cannot start, or its server fails.
-pub async fn serve(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
-    run(Node::from_config(config).await?, shutdown).await
-}
-
-async fn run(mut node: Node, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
+pub async fn serve(
+    config: NodeConfig,
+    shutdown: impl Future<Output = ()>,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), NodeError> {
+    let mut node = Node::from_config(config).await?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    tokio::select! {
+        () = node.ready() => ready(node.address),
+        () = &mut shutdown => return node.stop().await,
+    }
     tokio::select! {
         () = shutdown => node.stop().await,
         result = &mut node.server => {

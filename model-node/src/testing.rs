@@ -16,7 +16,7 @@ pub(crate) fn charter(task: &str, classes: u32) -> Charter {
         classes,
         labels: None,
         roster: vec![seat],
-        policy: Policy::Plurality,
+        policy: if task == "identity" { Policy::Exact { quorum: 1 } } else { Policy::Plurality },
         faults: 0,
         assurance: Assurance::Supported,
         notice_blocks: 1,

@@ -4,6 +4,8 @@
 
 pub mod client;
 pub mod convert;
+pub mod files;
+pub mod follow;
 pub mod listen;
 
 #[expect(missing_docs, clippy::all, reason = "generated from proto/, which documents every field")]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::market::models::{Scripted, class, identity};
+use crate::market::models::{Scripted, class, identity, vote_for};
 use crate::market::{Answer, Market, bytes};
 use bytes::Bytes;
 use dropbear_certificates::Vote;
@@ -18,7 +18,7 @@ fn fickle(first: u32) -> impl Model {
 }
 
 fn votes(answer: &Answer) -> Vec<Vote> {
-    answer.ballot.answers.iter().map(|answer| answer.vote).collect()
+    answer.ballot.answers.iter().map(|answer| answer.vote.clone()).collect()
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_vote_is_repeated_in_other_batches_and_after_a_restart() {
     let asked: Vec<_> = (0..4).map(|nonce| market.ask(nonce, bytes("input"))).collect();
     let first = market.infer(node.address(), &asked[..2]).await.unwrap();
     let second = market.infer(node.address(), &asked[1..3]).await.unwrap();
-    assert_eq!(second.ballot.answers[0], first.ballot.answers[1]);
+    assert_eq!(second.ballot.answers[0], first.ballot.answers[1].clone());
     assert_eq!(second.reply.outputs[0].len(), 0, "the journal keeps no outputs");
     assert_ne!(second.ballot.answers[1].vote, first.ballot.answers[1].vote);
     node.stop().await.unwrap();
@@ -38,7 +38,7 @@ async fn a_vote_is_repeated_in_other_batches_and_after_a_restart() {
     assert_eq!(again.ballot, first.ballot, "the same ballot, byte by byte");
     let all = market.infer(node.address(), &asked).await.unwrap();
     assert_eq!(votes(&all)[..3], [votes(&first), votes(&second)[1..].to_vec()].concat());
-    assert_eq!(votes(&all)[3], Vote::Class(500));
+    assert_eq!(votes(&all)[3], vote_for(500));
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn concurrent_batches_with_one_request_hear_one_vote() {
     let tasks: Vec<_> = (1..9).map(batch).collect();
     let mut shared_answers = Vec::new();
     for task in tasks {
-        shared_answers.push(task.await.unwrap().unwrap().ballot.answers[1]);
+        shared_answers.push(task.await.unwrap().unwrap().ballot.answers[1].clone());
     }
     assert!(shared_answers.iter().all(|answer| *answer == shared_answers[0]), "{shared_answers:?}");
 }

@@ -3,10 +3,10 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Mutex, mpsc};
 
-use crate::market::models::{IDENTITY_MANIFEST, Scripted, class, identity};
+use crate::market::models::{IDENTITY_MANIFEST, Scripted, class, identity, vote_for};
 use crate::market::{GROUP, Market, bytes, now_ms, owner, send, write_genesis_and_key};
 use bytes::Bytes;
-use dropbear_certificates::{Digest, Vote};
+use dropbear_certificates::Digest;
 use dropbear_consensus::{Activate, Entry, Publish};
 use dropbear_model_node::{Model, Node, NodeConfig, NodeError, serve};
 use dropbear_wire::client;
@@ -82,13 +82,13 @@ async fn an_update_loses_no_request_and_every_ballot_names_the_version_that_made
     // The update reaches the node when it reaches the node.
     for nonce in (0..=u8::MAX).cycle() {
         let answer = market.infer(node.address(), &[market.ask(nonce, bytes("one"))]).await.unwrap();
-        named.push((answer.ballot.statement.version, answer.ballot.answers[0].vote));
-        if named.last() == Some(&(Digest::of(b"new"), Vote::Class(2))) {
+        named.push((answer.ballot.statement.version, answer.ballot.answers[0].vote.clone()));
+        if named.last() == Some(&(Digest::of(b"new"), vote_for(2))) {
             break;
         }
     }
     named.pop();
-    assert!(named.iter().all(|named| *named == (Digest::of(b"old"), Vote::Class(1))), "{named:?}");
+    assert!(named.iter().all(|named| *named == (Digest::of(b"old"), vote_for(1))), "{named:?}");
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_stopping_node_finishes_what_it_has_begun() {
     let stopping = tokio::spawn(node.stop());
     release.send(()).unwrap();
     let answer = inferring.await.unwrap().unwrap();
-    assert_eq!(answer.ballot.answers[0].vote, Vote::Class(3));
+    assert_eq!(answer.ballot.answers[0].vote, vote_for(3));
     stopping.await.unwrap().unwrap();
     // The journal is free again.
     Node::start(market.settings(), identity()).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_node_runs_from_its_configuration_file() {
     node.ready().await;
     market.infer(node.address(), &[market.ask(1, bytes("one"))]).await.unwrap();
     node.stop().await.unwrap();
-    serve(config, async {}).await.unwrap();
+    serve(config, async {}, |_| ()).await.unwrap();
 }
 
 #[tokio::test]

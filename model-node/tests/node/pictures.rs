@@ -50,7 +50,7 @@ async fn photos_get_the_votes_that_the_model_is_known_for() {
     let photos: Vec<_> = zoo.photos().into_iter().filter_map(|photo| Some((photo.path, photo.class?))).collect();
     let asked: Vec<_> = (0..).zip(&photos).map(|(nonce, (path, _))| market.ask(nonce, photo(path.clone()))).collect();
     let answer = market.infer(node.address(), &asked).await.unwrap();
-    let votes: Vec<_> = answer.ballot.answers.iter().map(|answer| answer.vote).collect();
+    let votes: Vec<_> = answer.ballot.answers.iter().map(|answer| answer.vote.clone()).collect();
     let right = votes.iter().zip(&photos).filter(|(vote, (_, class))| **vote == Vote::Class(*class));
     assert_eq!((photos.len(), right.count()), (20, 18), "{votes:?}");
     for ((asked, answer), logits) in asked.iter().zip(&answer.ballot.answers).zip(&answer.reply.outputs) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use dropbear_certificates::Genesis;
 use dropbear_consensus::chain::check_entry;
-use dropbear_consensus::{Chain, Checked, Entry, Executed, Market, Refused};
+use dropbear_consensus::{Chain, Checked, CheckedProposal, Entry, Executed, Market, Refused};
 use dropbear_wire::v1::coordinator_server::{Coordinator as Service, CoordinatorServer};
 use dropbear_wire::v1::{self, LedgerUpdate, submit_request};
 use tokio::net::TcpListener;
@@ -55,8 +55,10 @@ impl Ledger {
         let payload = proposal.unwrap().to_bytes();
         let block = [chain.state().seq as u8; 32];
         let genesis = chain.market().digest;
-        chain.execute(tip, block, &payload, None, |bytes| check_entry(bytes, &genesis).map(Arc::new)).unwrap();
-        let executed = chain.finalize(block).unwrap();
+        let proposal =
+            CheckedProposal::from_payload(&payload, |bytes| check_entry(bytes, &genesis).map(Arc::new)).unwrap();
+        chain.execute(tip, block, &proposal, None).unwrap();
+        let executed = chain.finalize(block).unwrap().unwrap();
         self.entries.lock().unwrap().push(entry.entry().clone());
         self.updates.send_replace(update(&chain));
         Ok(executed)

@@ -1,0 +1,270 @@
+//! The gateway's configuration file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dropbear_certificates::{Digest, SecretKey};
+use serde::Deserialize;
+
+/// What a gateway needs to know, as its TOML file says it. Relative paths resolve against the file's folder.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// The gateway's name in genesis.
+    pub name: String,
+    /// The market's `genesis.json`.
+    pub genesis: PathBuf,
+    /// The gateway's secret key: 64 hex digits, readable by its user alone.
+    pub key_file: PathBuf,
+    /// Where clients speak HTTP; port 0 takes any free one.
+    pub http_listen: SocketAddr,
+    /// Where clients speak gRPC; no gRPC if absent.
+    pub grpc_listen: Option<SocketAddr>,
+    /// The committee's coordinators, in the order of genesis.
+    pub coordinators: Vec<CoordinatorAddress>,
+    /// By group, then by owner: the addresses of the owner's model nodes.
+    pub groups: BTreeMap<String, BTreeMap<String, Vec<SocketAddr>>>,
+    /// Bounds and times.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Where one member's coordinator listens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoordinatorAddress {
+    /// The member's name in genesis.
+    pub member: String,
+    /// Its address.
+    pub address: SocketAddr,
+}
+
+/// Bounds and times; each has a default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Requests (items, not HTTP calls) that are admitted at once; more get 429.
+    pub items_in_flight_max: usize,
+    /// Requests in one request batch.
+    pub batch_size_max: usize,
+    /// Input bytes in one request batch.
+    pub batch_bytes_max: usize,
+    /// How long an incomplete batch waits for more while others are in flight.
+    pub batch_delay_us: u64,
+    /// Request batches of one group that are in flight at once.
+    pub batches_in_flight_max: usize,
+    /// A request's time from admission to answer, if it names none.
+    pub request_timeout_ms: u64,
+    /// How long a batch with some decided requests waits for the rest before the decided ones are submitted.
+    pub straggler_wait_ms: u64,
+    /// How long a submission waits for a quorum before every coordinator gets it.
+    pub resubmit_after_ms: u64,
+    /// Whether every owner's ballot is awaited (within `straggler_wait_ms`), even where fewer decide. For measurements.
+    pub await_all_ballots: bool,
+    /// Size of a request body, before and after decompression.
+    pub body_bytes_max: usize,
+    /// Bytes of request bodies that are held at once; more get 429.
+    pub body_bytes_in_flight_max: usize,
+    /// Time to send a request's header, and time to send its body.
+    pub header_timeout_ms: u64,
+    /// See `header_timeout_ms`.
+    pub body_timeout_ms: u64,
+    /// Client connections; more wait to be accepted.
+    pub connections_max: usize,
+    /// How long a stopping gateway lets running requests finish.
+    pub drain_timeout_ms: u64,
+    /// Width and height of a picture.
+    pub image_side_max: u32,
+    /// Pixels of a picture.
+    pub image_pixels_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            items_in_flight_max: 1024,
+            batch_size_max: 64,
+            batch_bytes_max: 40 << 20,
+            batch_delay_us: 0,
+            batches_in_flight_max: 8,
+            request_timeout_ms: 10_000,
+            straggler_wait_ms: 150,
+            resubmit_after_ms: 500,
+            await_all_ballots: false,
+            body_bytes_max: 32 << 20,
+            body_bytes_in_flight_max: 256 << 20,
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 30_000,
+            connections_max: 4096,
+            drain_timeout_ms: 10_000,
+            image_side_max: 16_384,
+            image_pixels_max: 64 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// [`Limits::request_timeout_ms`] as a duration.
+    #[must_use]
+    pub const fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+}
+
+/// Why a configuration cannot be used. Each message names the file or field, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Read(PathBuf, std::io::Error),
+    /// The configuration is not what is expected.
+    #[error("{0}: {1}")]
+    Toml(PathBuf, toml::de::Error),
+    /// The genesis is not one.
+    #[error("{0}: {1}")]
+    Genesis(PathBuf, dropbear_certificates::genesis_json::GenesisFileError),
+    /// Others can read the secret key.
+    #[error("{0} is readable by others; run `chmod 600 {0}`")]
+    KeyExposed(PathBuf),
+    /// The key file holds something else.
+    #[error("{0} does not hold a secret key: 64 lower-case hex digits are expected")]
+    Key(PathBuf),
+    /// The market does not know this gateway.
+    #[error("genesis names no gateway `{0}` with the key in {1}; check `name` and `key_file`")]
+    UnknownGateway(String, PathBuf),
+    /// The coordinators are not those of genesis.
+    #[error("`coordinators` must list the members of genesis in their order: {0}")]
+    Coordinators(String),
+    /// A group or owner that genesis does not name.
+    #[error("`groups` names `{0}`, which genesis does not")]
+    UnknownName(String),
+    /// An address that is reachable without TLS from elsewhere.
+    #[error("{0} is not a loopback address; internal services have no TLS yet and are reached over loopback only")]
+    NotLoopback(SocketAddr),
+    /// A bound that admits nothing, or too much.
+    #[error("`limits.{0}` must be {1}")]
+    Limit(&'static str, &'static str),
+}
+
+impl GatewayConfig {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if it cannot be read or says something unknown.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.into(), error))?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::Toml(path.into(), error))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        config.genesis = folder.join(&config.genesis);
+        config.key_file = folder.join(&config.key_file);
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what needs no other file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the field.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let nodes = self.groups.values().flat_map(BTreeMap::values).flatten();
+        let internal = self.coordinators.iter().map(|coordinator| &coordinator.address).chain(nodes);
+        if let Some(address) = internal.into_iter().find(|address| !address.ip().is_loopback()) {
+            return Err(ConfigError::NotLoopback(*address));
+        }
+        self.limits.check()
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), ConfigError> {
+        let positive = "at least 1";
+        for (name, value) in [
+            ("items_in_flight_max", self.items_in_flight_max),
+            ("batch_bytes_max", self.batch_bytes_max),
+            ("batches_in_flight_max", self.batches_in_flight_max),
+            ("body_bytes_max", self.body_bytes_max),
+            ("connections_max", self.connections_max),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::Limit(name, positive));
+            }
+        }
+        if !(1..=dropbear_certificates::ballot::BATCH_REQUESTS_MAX).contains(&self.batch_size_max) {
+            return Err(ConfigError::Limit("batch_size_max", "1 to 1024"));
+        }
+        if self.request_timeout_ms == 0 {
+            return Err(ConfigError::Limit("request_timeout_ms", positive));
+        }
+        if self.body_bytes_in_flight_max < 2 * self.body_bytes_max {
+            return Err(ConfigError::Limit("body_bytes_in_flight_max", "at least twice `body_bytes_max`"));
+        }
+        if self.batch_bytes_max < self.body_bytes_max || self.batch_bytes_max > dropbear_wire::MESSAGE_BYTES_MAX / 4 * 3
+        {
+            return Err(ConfigError::Limit("batch_bytes_max", "from `body_bytes_max` to 48 MiB"));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a secret key that nobody else may read.
+pub(crate) fn read_key(path: &Path) -> Result<SecretKey, ConfigError> {
+    let unreadable = |error| ConfigError::Read(path.into(), error);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(ConfigError::KeyExposed(path.into()));
+        }
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let seed = Digest::from_hex(text.trim()).ok_or_else(|| ConfigError::Key(path.into()))?;
+    Ok(SecretKey::from_seed(seed.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = r#"
+        name = "gateway"
+        genesis = "genesis.json"
+        key_file = "gateway.key"
+        http_listen = "127.0.0.1:8000"
+        coordinators = [{ member = "a", address = "127.0.0.1:7000" }]
+        [groups.imagenet]
+        alice = ["127.0.0.1:7100"]
+    "#;
+
+    #[test]
+    fn defaults_are_consistent_and_unknown_fields_refused() {
+        let config: GatewayConfig = toml::from_str(EXAMPLE).unwrap();
+        config.check().unwrap();
+        assert!(toml::from_str::<GatewayConfig>(&format!("colour = 1\n{EXAMPLE}")).is_err());
+    }
+
+    #[test]
+    fn internal_addresses_stay_on_loopback() {
+        let elsewhere = EXAMPLE.replace("127.0.0.1:7100", "10.0.0.1:7100");
+        let config: GatewayConfig = toml::from_str(&elsewhere).unwrap();
+        assert!(matches!(config.check(), Err(ConfigError::NotLoopback(_))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.key");
+        std::fs::write(&path, format!("{}\n", Digest::of(b"seed"))).unwrap();
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o640);
+        assert!(matches!(read_key(&path), Err(ConfigError::KeyExposed(_))));
+        mode(0o600);
+        read_key(&path).unwrap();
+        std::fs::write(&path, "not a key").unwrap();
+        assert!(matches!(read_key(&path), Err(ConfigError::Key(_))));
+    }
+}

@@ -1,0 +1,275 @@
+//! Submitting: an entry to f + 1 coordinators, the wait for it to the others, until q of them attest one header.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use dropbear_certificates::{Digest, Header};
+use dropbear_consensus::entry::entry_digest;
+use dropbear_wire::convert::digest_bytes;
+use dropbear_wire::v1::{self, request_outcome::Outcome, submit_request::What};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, sleep_until};
+use tonic::Status;
+
+use super::{Coordinators, timed};
+use crate::quorum::{Gathering, ProvenRecord, Quorum, proven_record};
+
+/// How long a quorum waits for the coordinator that was asked for the leaves, before others are.
+const LEAVES_PATIENCE: Duration = Duration::from_millis(200);
+const BACKOFF: Duration = Duration::from_millis(200);
+
+/// How a submission ended.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// In a block that a quorum attests; one fate per request.
+    Attested(Quorum, Vec<Fate>),
+    /// As a whole, by at least one honest coordinator.
+    Refused { code: String, message: String },
+}
+
+/// How one request of a submission ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Fate {
+    /// In this record.
+    Recorded(ProvenRecord),
+    /// Not recorded, as at least one honest coordinator says.
+    Refused { code: String, message: String },
+}
+
+type Reply = (usize, Result<v1::SubmitReply, Status>);
+
+struct Submitting<'a> {
+    of: &'a Coordinators,
+    entry: Bytes,
+    digest: Digest,
+    ids: &'a [Digest],
+    deadline: Instant,
+    calls: JoinSet<Reply>,
+    has_entry: Vec<bool>,
+    asked_leaves: Vec<bool>,
+    gathering: Gathering<'a>,
+    /// What each coordinator says of each request.
+    outcomes: BTreeMap<usize, Vec<v1::RequestOutcome>>,
+    refusals: BTreeMap<usize, v1::Refusal>,
+    leaves: BTreeMap<Digest, (Digest, ProvenRecord)>,
+    problems: Vec<String>,
+}
+
+impl Coordinators {
+    /// Submits an entry with these requests and waits until it is settled.
+    ///
+    /// # Errors
+    /// What went wrong, if nothing was settled before the deadline.
+    pub(crate) async fn submit(
+        &self,
+        entry: Vec<u8>,
+        ids: &[Digest],
+        deadline: Instant,
+    ) -> Result<Settled, Vec<String>> {
+        let count = self.members.len();
+        let submitting = Submitting {
+            of: self,
+            digest: entry_digest(&entry),
+            entry: entry.into(),
+            ids,
+            deadline,
+            calls: JoinSet::new(),
+            has_entry: vec![false; count],
+            asked_leaves: vec![false; count],
+            gathering: Gathering::new(&self.market.trust),
+            outcomes: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            leaves: BTreeMap::new(),
+            problems: Vec::new(),
+        };
+        submitting.run().await
+    }
+}
+
+impl Submitting<'_> {
+    async fn run(mut self) -> Result<Settled, Vec<String>> {
+        let faults = self.of.market.committee().faults();
+        for (rank, place) in self.of.order().into_iter().enumerate() {
+            self.call(place, rank <= faults, rank == 0, Duration::ZERO);
+        }
+        let mut hedge = Some(Instant::now() + self.of.resubmit_after);
+        let mut leaves_due = None;
+        loop {
+            if let Some(settled) = self.settled() {
+                return Ok(settled);
+            }
+            if self.gathering.quorum().is_some() {
+                hedge = None;
+                let due = *leaves_due.get_or_insert_with(|| Instant::now() + LEAVES_PATIENCE);
+                if self.calls.is_empty() || Instant::now() >= due {
+                    self.ask_for_leaves();
+                    leaves_due = None;
+                }
+            }
+            if self.calls.is_empty() {
+                self.again();
+            }
+            let wake = [hedge, leaves_due, Some(self.deadline)].into_iter().flatten().min();
+            tokio::select! {
+                Some(reply) = self.calls.join_next() => {
+                    let Ok((place, reply)) = reply else { continue };
+                    if !self.take(place, reply) {
+                        hedge = None;
+                        self.escalate(place);
+                    }
+                }
+                () = sleep_until(wake.unwrap_or(self.deadline)) => {
+                    if Instant::now() >= self.deadline {
+                        return Err(self.problems);
+                    }
+                    if hedge.is_some_and(|hedge| Instant::now() >= hedge) {
+                        hedge = None;
+                        self.escalate_all();
+                    }
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, place: usize, entry: bool, want_leaves: bool, delay: Duration) {
+        let what = if entry { What::Entry(self.entry.clone()) } else { What::Digest(digest_bytes(&self.digest)) };
+        self.has_entry[place] |= entry;
+        self.asked_leaves[place] |= want_leaves;
+        let (mut client, deadline) = (self.of.client(place), self.deadline);
+        self.calls.spawn(async move {
+            sleep_until(Instant::now() + delay).await;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let request = v1::SubmitRequest { what: Some(what), timeout_ms, want_leaves };
+            (place, client.submit(timed(request, deadline)).await.map(tonic::Response::into_inner))
+        });
+    }
+
+    /// A coordinator is of no use now: another one gets the entry, and it is asked again later.
+    fn escalate(&mut self, failed: usize) {
+        let next = self.of.order().into_iter().find(|place| !self.has_entry[*place] && *place != failed);
+        if let Some(place) = next {
+            self.call(place, true, true, Duration::ZERO);
+        }
+        self.call(failed, true, true, BACKOFF);
+    }
+
+    /// Nothing came of it for too long: everybody gets the entry.
+    fn escalate_all(&mut self) {
+        for place in 0..self.has_entry.len() {
+            if !self.has_entry[place] {
+                self.call(place, true, true, Duration::ZERO);
+            }
+        }
+    }
+
+    /// Everybody answered, and it settles nothing: some lag behind others.
+    fn again(&mut self) {
+        self.refusals.clear();
+        for place in 0..self.has_entry.len() {
+            self.call(place, true, true, BACKOFF);
+        }
+    }
+
+    fn ask_for_leaves(&mut self) {
+        if self.asked_leaves.iter().all(|asked| *asked) {
+            self.asked_leaves.fill(false);
+        }
+        let next = self.of.order().into_iter().find(|place| !self.asked_leaves[*place]);
+        if let Some(place) = next {
+            self.call(place, true, true, Duration::ZERO);
+        }
+    }
+
+    /// Takes a reply in; false if it is of no use.
+    fn take(&mut self, place: usize, reply: Result<v1::SubmitReply, Status>) -> bool {
+        let problem = self.of.note(place, reply.as_ref().err());
+        let Ok(reply) = reply else {
+            self.problem(problem);
+            return false;
+        };
+        if let Some(refusal) = reply.refusal {
+            let transient = matches!(refusal.code.as_str(), "pool-full" | "timeout" | "block-full");
+            if transient {
+                self.problem(Some(format!("coordinator {}: {}", self.of.members[place].name, refusal.message)));
+            } else {
+                self.refusals.insert(place, refusal);
+            }
+            return !transient;
+        }
+        let Some(attested) = &reply.attested else {
+            self.problem(Some(format!("coordinator {} sent an empty reply", self.of.members[place].name)));
+            return false;
+        };
+        match self.gathering.take(place, attested) {
+            Ok(header) => {
+                self.take_leaves(place, &header, &reply.leaves);
+                if reply.outcomes.len() == self.ids.len() {
+                    self.outcomes.insert(place, reply.outcomes);
+                }
+                true
+            }
+            Err(fault) => {
+                let problem = self.of.blame(place, &fault);
+                self.problem(Some(problem));
+                // What it attests is worth nothing, but the entry may have reached it.
+                true
+            }
+        }
+    }
+
+    fn take_leaves(&mut self, place: usize, header: &Header, leaves: &[v1::Leaf]) {
+        let name = Digest::of(&header.to_bytes());
+        for leaf in leaves.iter().take(self.ids.len()) {
+            match proven_record(leaf, header) {
+                Ok(proven) => {
+                    self.leaves.insert(proven.record.request, (name, proven));
+                }
+                Err(fault) => {
+                    let problem = self.of.blame(place, &fault);
+                    self.problem(Some(problem));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn problem(&mut self, problem: Option<String>) {
+        const PROBLEMS_MAX: usize = 16;
+        if let Some(problem) = problem.filter(|_| self.problems.len() < PROBLEMS_MAX) {
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    fn settled(&self) -> Option<Settled> {
+        if let Some(quorum) = self.gathering.quorum() {
+            let name = Digest::of(&quorum.header.to_bytes());
+            let fates = (0..self.ids.len()).map(|item| self.fate(item, &name)).collect::<Option<_>>()?;
+            return Some(Settled::Attested(quorum, fates));
+        }
+        let agreed = self.agreed(self.refusals.values(), |one, other| one.code == other.code)?;
+        Some(Settled::Refused { code: agreed.code.clone(), message: agreed.message.clone() })
+    }
+
+    fn fate(&self, item: usize, header: &Digest) -> Option<Fate> {
+        if let Some((_, proven)) = self.leaves.get(&self.ids[item]).filter(|(of, _)| of == header) {
+            return Some(Fate::Recorded(proven.clone()));
+        }
+        let said = self.outcomes.values().filter_map(|outcomes| match &outcomes[item].outcome {
+            Some(Outcome::Refusal(refusal)) => Some(refusal),
+            _ => None,
+        });
+        let agreed = self.agreed(said, |one, other| one.code == other.code)?;
+        Some(Fate::Refused { code: agreed.code.clone(), message: agreed.message.clone() })
+    }
+
+    /// What f + 1 coordinators say alike: at least one of them is honest.
+    fn agreed<'b, T: 'b>(&self, said: impl Iterator<Item = &'b T>, alike: impl Fn(&T, &T) -> bool) -> Option<&'b T> {
+        let needed = self.of.market.committee().faults() + 1;
+        let said: Vec<_> = said.collect();
+        let agreed = said.iter().find(|one| said.iter().filter(|other| alike(one, other)).count() >= needed);
+        agreed.copied()
+    }
+}

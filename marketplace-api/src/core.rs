@@ -1,0 +1,229 @@
+//! The gateway's core, which every protocol shares: admission, groups, certificates by id.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use dropbear_certificates::policy::Counts;
+use dropbear_certificates::{Charter, Digest};
+use dropbear_wire::convert::GroupView;
+use dropbear_wire::follow::{Follower, LedgerView};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Duration, Instant, timeout_at};
+
+use crate::ask::{Answered, Ask, Failure};
+use crate::assemble;
+use crate::config::{GatewayConfig, Limits};
+use crate::coordinators::Coordinators;
+use crate::lane::{Item, Lane};
+use crate::market::Market;
+use crate::mint::{Drawn, Minted, mint, times};
+use crate::nodes::OwnerNodes;
+use crate::picture::PictureRules;
+use crate::schema::{self, Task};
+use crate::settle::{self, Claim};
+
+/// A round answers at its deadline; the call waits this much longer for the answer to travel.
+const ANSWER_GRACE: Duration = Duration::from_millis(500);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
+
+type Lanes = BTreeMap<(String, bool), mpsc::UnboundedSender<Vec<Item>>>;
+
+/// Everything but listeners.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) market: Arc<Market>,
+    pub(crate) limits: Arc<Limits>,
+    coordinators: Arc<Coordinators>,
+    follower: Follower,
+    /// By group: which owners this gateway knows nodes of.
+    owners: BTreeMap<String, Arc<Vec<Option<OwnerNodes>>>>,
+    lanes: Lanes,
+    permits: Arc<Semaphore>,
+    draining: AtomicBool,
+}
+
+impl Core {
+    /// Starts lanes and follower; must be called within a tokio runtime.
+    pub(crate) fn start(config: &GatewayConfig, market: Market) -> Self {
+        let (market, limits) = (Arc::new(market), Arc::new(config.limits.clone()));
+        let addresses: Vec<_> = config.coordinators.iter().map(|coordinator| coordinator.address).collect();
+        let resubmit_after = Duration::from_millis(limits.resubmit_after_ms);
+        let coordinators = Arc::new(Coordinators::new(Arc::clone(&market), &addresses, resubmit_after));
+        let first = usize::from(market.public().as_bytes()[0]);
+        let follower = Follower::start(addresses, first);
+        let (mut lanes, mut owners) = (Lanes::new(), BTreeMap::new());
+        for charter in &market.genesis().charters {
+            let known = Arc::new(nodes_of(config, charter));
+            owners.insert(charter.group.clone(), Arc::clone(&known));
+            for certified in [true, false] {
+                let lane = Lane {
+                    group: charter.group.clone(),
+                    certified,
+                    market: Arc::clone(&market),
+                    coordinators: Arc::clone(&coordinators),
+                    owners: Arc::clone(&known),
+                    follower: follower.clone(),
+                    limits: Arc::clone(&limits),
+                };
+                lanes.insert((charter.group.clone(), certified), lane.start());
+            }
+        }
+        let permits = Arc::new(Semaphore::new(limits.items_in_flight_max));
+        let draining = AtomicBool::new(false);
+        Self { market, limits, coordinators, follower, owners, lanes, permits, draining }
+    }
+
+    /// The charter of a group, as genesis has it.
+    pub(crate) fn charter(&self, group: &str) -> Result<&Charter, Failure> {
+        let charter = self.market.genesis().charters.iter().find(|charter| charter.group == group);
+        charter.ok_or_else(|| Failure::UnknownGroup(group.chars().take(64).collect()))
+    }
+
+    /// The ledger as it is followed.
+    pub(crate) fn ledger(&self) -> LedgerView {
+        self.follower.view().borrow().clone()
+    }
+
+    /// A group as the ledger has it, with the seq at which it is so.
+    pub(crate) fn group(&self, group: &str) -> Option<(Arc<GroupView>, u64)> {
+        let view = self.follower.view();
+        let view = view.borrow();
+        let known = view.groups.get(group).filter(|known| self.market.trust.charter(&known.digest).is_some())?;
+        Some((Arc::clone(known), view.seq))
+    }
+
+    /// Whether a group can reach the assurance that its charter demands, as far as this gateway knows.
+    pub(crate) fn is_group_ready(&self, group: &str) -> bool {
+        let (Some((view, seq)), Some(owners)) = (self.group(group), self.owners.get(group)) else { return false };
+        let reachable = |place: &usize| owners[*place].is_some() && view.current(*place, seq + 1).is_some();
+        let able = (0..view.charter.roster.len()).filter(reachable).count();
+        let (owners, faults) = (view.charter.roster.len(), view.charter.fault_bound());
+        let best = Counts { owners, faults, votes: vec![able], abstained: 0 };
+        best.assurance() >= view.charter.assurance
+    }
+
+    /// Whether the gateway can serve: it follows the ledger, some group is ready, and it is not stopping.
+    pub(crate) fn is_ready(&self) -> bool {
+        let followed = self.follower.view().borrow().connected;
+        followed && !self.draining.load(Ordering::Relaxed) && self.owners.keys().any(|group| self.is_group_ready(group))
+    }
+
+    /// Returns once the gateway is ready.
+    pub(crate) async fn ready(&self) {
+        let mut view = self.follower.view();
+        while !self.is_ready() {
+            if view.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// From now on the gateway is not ready: it finishes what it has.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers a call: one answer per item, in order.
+    ///
+    /// # Errors
+    /// [`Failure`] if the call as a whole cannot be answered.
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<Vec<Answered>, Failure> {
+        let (minted, timeout) = self.mint(&ask)?;
+        if ask.options.expiry_ms.is_some_and(|expiry_ms| expiry_ms <= now_ms()) {
+            return Ok(self.first_answers(&ask, minted).await);
+        }
+        let lane = self.lanes.get(&(ask.group, !ask.options.uncertified));
+        let lane = lane.ok_or(Failure::Internal("a group without a lane"))?;
+        let deadline = Instant::now() + timeout;
+        let mut namings = Vec::with_capacity(minted.len());
+        let (mut items, mut replies) = (Vec::with_capacity(minted.len()), Vec::with_capacity(minted.len()));
+        for minted in minted {
+            let permit = Arc::clone(&self.permits).try_acquire_owned();
+            let permit = permit.map_err(|_| Failure::Overloaded("requests in flight"))?;
+            let (reply, answer) = oneshot::channel();
+            namings.push(minted.naming);
+            tracing::debug!(request_id = %minted.naming.request_id, "admitted");
+            items.push(Item { minted: Arc::new(minted), deadline, reply: Some(reply), _permit: permit });
+            replies.push(answer);
+        }
+        lane.send(items).map_err(|_| Failure::Internal("a lane has ended"))?;
+        let mut answers = Vec::with_capacity(replies.len());
+        for (reply, naming) in replies.into_iter().zip(namings) {
+            let lost = || Err((Some(naming), Failure::Internal("an answer was lost")));
+            let answered = timeout_at(deadline + ANSWER_GRACE, reply).await;
+            answers.push(answered.map_or_else(|_| lost(), |answer| answer.unwrap_or_else(|_| lost())));
+        }
+        Ok(answers)
+    }
+
+    fn mint(&self, ask: &Ask) -> Result<(Vec<Minted>, Duration), Failure> {
+        let charter = self.charter(&ask.group)?;
+        let task = Task::of(charter)?;
+        let pictures = PictureRules { side_max: self.limits.image_side_max, pixels_max: self.limits.image_pixels_max };
+        let inputs = schema::items(task, &ask.input, self.limits.items_in_flight_max, pictures)?;
+        let rules = &self.market.genesis().rules;
+        let times = times(&ask.options, rules, self.limits.request_timeout(), now_ms());
+        let demand = ask.options.demand.unwrap_or(charter.assurance);
+        let drawn = draw()?;
+        let minted = mint(&self.market, &ask.group, demand, &ask.options, times.expiry_ms, inputs, &drawn)?;
+        Ok((minted, times.timeout))
+    }
+
+    /// Requests that have expired can only be looked up: they may have been decided before.
+    async fn first_answers(&self, ask: &Ask, minted: Vec<Minted>) -> Vec<Answered> {
+        let mut answers = Vec::with_capacity(minted.len());
+        for minted in minted {
+            let naming = minted.naming;
+            let answer = self.first_answer(ask, minted).await;
+            answers.push(answer.map_err(|failure| (Some(naming), failure)));
+        }
+        answers
+    }
+
+    async fn first_answer(&self, ask: &Ask, minted: Minted) -> Result<crate::ask::Answer, Failure> {
+        if ask.options.uncertified {
+            return Err(expired());
+        }
+        let id = minted.naming.request_id;
+        let found = self.coordinators.lookup(&id, Instant::now() + LOOKUP_TIMEOUT).await;
+        let found = found.map_err(Failure::Unattested)?.ok_or_else(expired)?;
+        let claim = Claim { item: 0, minted: Arc::new(minted), known: Vec::new() };
+        settle::answer_of(&self.market, &claim, found.quorum, found.proven, found.models).await
+    }
+
+    /// A decided request's certificate, as anybody may have it; `None` if the request is not decided.
+    pub(crate) async fn certificate(&self, id: &Digest) -> Result<Option<Bytes>, Failure> {
+        let found = self.coordinators.lookup(id, Instant::now() + LOOKUP_TIMEOUT).await;
+        let Some(found) = found.map_err(Failure::Unattested)? else { return Ok(None) };
+        let certificate = assemble::public_certificate(&self.market, &found.quorum, found.proven, found.models)?;
+        Ok(Some(certificate))
+    }
+}
+
+fn expired() -> Failure {
+    Failure::Refused("expired".into(), "the request has expired and was never decided; ask under a new nonce".into())
+}
+
+fn nodes_of(config: &GatewayConfig, charter: &Charter) -> Vec<Option<OwnerNodes>> {
+    let configured = config.groups.get(&charter.group);
+    let nodes = |owner: &String| {
+        let addresses = configured?.get(owner).filter(|addresses| !addresses.is_empty())?;
+        Some(OwnerNodes::new(addresses))
+    };
+    charter.roster.iter().map(|seat| nodes(&seat.owner)).collect()
+}
+
+fn draw() -> Result<Drawn, Failure> {
+    let mut drawn = Drawn { nonce: [0; 16], seed: [0; 32] };
+    let filled = getrandom::fill(&mut drawn.nonce).and_then(|()| getrandom::fill(&mut drawn.seed));
+    filled.map_err(|_| Failure::Internal("the operating system gives no randomness"))?;
+    Ok(drawn)
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

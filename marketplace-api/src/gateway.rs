@@ -1,0 +1,93 @@
+//! A running gateway: listeners around the core.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::{ConfigError, GatewayConfig};
+use crate::core::Core;
+use crate::http;
+use crate::market::Market;
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The configuration, or a file that it names.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}: {1} (is another process using the port?)")]
+    Bind(SocketAddr, std::io::Error),
+}
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct Gateway {
+    http: SocketAddr,
+    core: Arc<Core>,
+    stop: watch::Sender<bool>,
+    listeners: JoinSet<()>,
+}
+
+impl Gateway {
+    /// Starts a gateway; it serves when this returns. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`GatewayError`] names the file, field or address.
+    pub async fn start(config: GatewayConfig) -> Result<Self, GatewayError> {
+        let market = Market::open(&config)?;
+        let listener = bind(config.http_listen).await?;
+        let bound = |listener: &TcpListener| {
+            listener.local_addr().map_err(|error| GatewayError::Bind(config.http_listen, error))
+        };
+        let http = bound(&listener)?;
+        let core = Arc::new(Core::start(&config, market));
+        let (stop, stopped) = watch::channel(false);
+        let mut listeners = JoinSet::new();
+        listeners.spawn(http::serve(listener, http::router(Arc::clone(&core)), Arc::clone(&core.limits), stopped));
+        tracing::info!(%http, gateway = config.name, "gateway listens");
+        Ok(Self { http, core, stop, listeners })
+    }
+
+    /// Where it speaks HTTP.
+    #[must_use]
+    pub const fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Whether it follows the ledger and some group can answer.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.core.is_ready()
+    }
+
+    /// Returns once the gateway is ready, as in [`Gateway::is_ready`].
+    pub async fn ready(&self) {
+        self.core.ready().await;
+    }
+
+    /// Stops accepting, lets running requests finish within the drain timeout, and returns.
+    pub async fn stop(mut self) {
+        self.core.drain();
+        self.stop.send_replace(true);
+        while self.listeners.join_next().await.is_some() {}
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, GatewayError> {
+    TcpListener::bind(address).await.map_err(|error| GatewayError::Bind(address, error))
+}
+
+/// Runs a gateway until `shutdown` completes.
+///
+/// # Errors
+/// [`GatewayError`] if it does not start.
+pub async fn serve(config: GatewayConfig, shutdown: impl Future<Output = ()>) -> Result<(), GatewayError> {
+    let gateway = Gateway::start(config).await?;
+    shutdown.await;
+    gateway.stop().await;
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The marketplace's own interface: groups, pictures, certificates.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{FromRequest as _, Multipart, Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
+use dropbear_certificates::{Charter, Digest};
+use serde_json::{Value, json};
+
+use super::error::{ApiError, status};
+use super::oip::{NO_AGREEMENT, item_json};
+use super::{Shared, options};
+use crate::ask::{Answered, Ask, Failure, Tensor, TensorData};
+use crate::finding::Standing;
+use crate::schema::Task;
+
+type Texts = BTreeMap<String, String>;
+
+pub(crate) async fn groups(State(shared): State<Shared>) -> Json<Value> {
+    let ledger = shared.core.ledger();
+    let charters = &shared.core.market.genesis().charters;
+    let groups: Vec<_> = charters.iter().map(|charter| summary(&shared, charter)).collect();
+    Json(json!({ "seq": ledger.seq, "agreed_ms": ledger.agreed_ms, "followed": ledger.connected, "groups": groups }))
+}
+
+pub(crate) async fn group(State(shared): State<Shared>, Path(group): Path<String>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(summary(&shared, shared.core.charter(&group)?)))
+}
+
+fn summary(shared: &Shared, charter: &Charter) -> Value {
+    let view = shared.core.group(&charter.group);
+    let current = |place: usize| {
+        let (group, seq) = view.as_ref()?;
+        let version = group.current(place, seq + 1)?;
+        Some(json!({ "model": version.model, "version": version.label, "digest": version.digest.to_string() }))
+    };
+    let owner = |(place, seat): (usize, &dropbear_certificates::charter::Seat)| {
+        json!({
+            "owner": seat.owner,
+            "key": seat.key.to_string(),
+            "controlling_party": seat.party,
+            "lineage": seat.lineage,
+            "current": current(place),
+        })
+    };
+    json!({
+        "group": charter.group,
+        "ready": shared.core.is_group_ready(&charter.group),
+        "charter": charter.digest().to_string(),
+        "task": charter.task,
+        "classes": charter.classes,
+        "labels": shared.core.market.labels(charter).map(<[String]>::len),
+        "policy": charter.policy.name(),
+        "fault_bound": charter.faults,
+        "assurance": charter.assurance.name(),
+        "notice_blocks": charter.notice_blocks,
+        "approvals": charter.approvals,
+        "fee": charter.fee,
+        "owners": charter.roster.iter().enumerate().map(owner).collect::<Vec<_>>(),
+    })
+}
+
+pub(crate) async fn classify(
+    State(shared): State<Shared>,
+    Path(group): Path<String>,
+    Query(query): Query<Texts>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let held = shared.bodies.read(&headers, body).await?;
+    let charter = shared.core.charter(&group)?;
+    if Task::of(charter)? != Task::ImageClassification {
+        return Err(ApiError::bad_request(format!("the group `{group}` does not classify pictures")));
+    }
+    let (pictures, fields) = pictures(&headers, held.bytes.clone()).await?;
+    let find = |name: &str| {
+        let text = options::from_texts(&query, name).or_else(|| options::from_texts(&fields, name));
+        text.or_else(|| options::from_headers(&headers, name))
+    };
+    let options = options::options(find)?;
+    let input = Tensor {
+        name: "image".into(),
+        datatype: "BYTES".into(),
+        shape: vec![pictures.len() as u64],
+        data: TensorData::Elements(pictures),
+    };
+    let answered = shared.core.ask(Ask { group, input, options }).await?;
+    Ok(classified(&answered, charter, &shared))
+}
+
+/// Every result; the status and message of the first that is no agreement, if there is one.
+fn classified(answered: &[Answered], charter: &Charter, shared: &Shared) -> Response {
+    let market = &shared.core.market;
+    let results: Vec<_> = answered.iter().map(|answered| item_json(answered, charter, market)).collect();
+    let failed = answered.iter().find_map(|answered| match answered {
+        Ok(answer) if matches!(answer.finding.standing, Standing::Agreed(_)) => None,
+        Ok(_) => Some((StatusCode::CONFLICT, NO_AGREEMENT.to_owned())),
+        Err((_, failure)) => Some((status(failure), failure.to_string())),
+    });
+    match failed {
+        None => Json(json!({ "results": results })).into_response(),
+        Some((status, message)) => {
+            ApiError::new(status, message).with("results", Value::Array(results)).into_response()
+        }
+    }
+}
+
+/// The pictures of a body, and a form's text fields.
+async fn pictures(headers: &HeaderMap, body: Bytes) -> Result<(Vec<Bytes>, Texts), ApiError> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !kind.starts_with("multipart/form-data") {
+        return Ok((vec![body], Texts::new()));
+    }
+    let mut request = Request::new(Body::from(body));
+    *request.headers_mut() = headers.clone();
+    let broken = |_| ApiError::bad_request("the multipart form is damaged");
+    let mut form = Multipart::from_request(request, &())
+        .await
+        .map_err(|_| ApiError::bad_request("the multipart form names no boundary in its Content-Type"))?;
+    let (mut pictures, mut texts) = (Vec::new(), Texts::new());
+    while let Some(field) = form.next_field().await.map_err(broken)? {
+        let name = field.name().unwrap_or_default().to_owned();
+        let is_file = field.file_name().is_some() || field.content_type().is_some();
+        let content = field.bytes().await.map_err(broken)?;
+        match std::str::from_utf8(&content) {
+            Ok(text) if !is_file => {
+                texts.insert(name, text.to_owned());
+            }
+            _ => pictures.push(content),
+        }
+    }
+    if pictures.is_empty() {
+        return Err(ApiError::bad_request("the form holds no file; send pictures as file fields"));
+    }
+    Ok((pictures, texts))
+}
+
+pub(crate) async fn certificate(
+    State(shared): State<Shared>,
+    Path(request_id): Path<String>,
+    Query(query): Query<Texts>,
+) -> Result<Response, ApiError> {
+    let id = Digest::from_hex(&request_id)
+        .ok_or_else(|| ApiError::bad_request("a request id is 64 lower-case hex digits"))?;
+    let certificate = shared.core.certificate(&id).await.map_err(|failure| match failure {
+        Failure::Unattested(problems) => ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("no quorum of coordinators answered; try again ({})", problems.join("; ")),
+        ),
+        other => other.into(),
+    })?;
+    let certificate = certificate.ok_or_else(|| ApiError::not_found("this request has no recorded outcome"))?;
+    match query.get("format").map(String::as_str) {
+        None | Some("cbor") => Ok(([(header::CONTENT_TYPE, "application/cbor")], certificate).into_response()),
+        Some("base64") => {
+            let certificate = BASE64URL_NOPAD.encode(&certificate);
+            Ok(Json(json!({ "request_id": request_id, "certificate": certificate })).into_response())
+        }
+        Some(_) => Err(ApiError::bad_request("`format` is cbor or base64")),
+    }
+}

@@ -1,0 +1,143 @@
+//! A lane: one group's way through the gateway, certified or not, from admitted items to running rounds.
+
+use std::sync::Arc;
+
+use dropbear_certificates::{Charter, Digest};
+use dropbear_wire::convert::GroupView;
+use dropbear_wire::follow::{Follower, LedgerView};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, sleep_until};
+
+use crate::ask::{Answered, Failure};
+use crate::batch::{BatchRules, Batchable, Batcher};
+use crate::config::Limits;
+use crate::coordinators::Coordinators;
+use crate::market::Market;
+use crate::mint::Minted;
+use crate::nodes::OwnerNodes;
+use crate::round;
+
+/// An admitted request on its way; the reply handle rides with it.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) minted: Arc<Minted>,
+    pub(crate) deadline: Instant,
+    pub(crate) reply: Option<oneshot::Sender<Answered>>,
+    /// Frees the item's place when it is gone.
+    pub(crate) _permit: OwnedSemaphorePermit,
+}
+
+impl Item {
+    /// Answers the item; nobody minds if the client has left.
+    pub(crate) fn answer(&mut self, answered: Answered) {
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(answered);
+        }
+    }
+
+    /// Answers the item with a failure.
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        tracing::debug!(request_id = %self.minted.naming.request_id, %failure, "no answer");
+        let naming = self.minted.naming;
+        self.answer(Err((Some(naming), failure)));
+    }
+
+    /// Whether the client has left.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+}
+
+impl Batchable for Item {
+    fn id(&self) -> Digest {
+        self.minted.naming.request_id
+    }
+
+    fn bytes(&self) -> usize {
+        const AROUND_THE_INPUT: usize = 1024;
+        self.minted.input.data.len() + AROUND_THE_INPUT
+    }
+}
+
+/// What a lane's rounds work with.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) group: String,
+    pub(crate) certified: bool,
+    pub(crate) market: Arc<Market>,
+    pub(crate) coordinators: Arc<Coordinators>,
+    /// By roster place; `None` where this gateway knows no node of the owner.
+    pub(crate) owners: Arc<Vec<Option<OwnerNodes>>>,
+    pub(crate) follower: Follower,
+    pub(crate) limits: Arc<Limits>,
+}
+
+impl Lane {
+    /// The charter in genesis.
+    pub(crate) fn charter(&self) -> Option<&Charter> {
+        self.market.genesis().charters.iter().find(|charter| charter.group == self.group)
+    }
+
+    /// The group as the ledger stands, if the view can be believed so far: its charter is one that genesis vouches for.
+    pub(crate) fn group_view(&self, view: &LedgerView) -> Option<Arc<GroupView>> {
+        let group = view.groups.get(&self.group)?;
+        self.market.trust.charter(&group.digest).is_some().then(|| Arc::clone(group))
+    }
+
+    pub(crate) fn view(&self) -> watch::Receiver<LedgerView> {
+        self.follower.view()
+    }
+
+    fn batch_rules(&self) -> BatchRules {
+        BatchRules {
+            size_max: self.limits.batch_size_max,
+            bytes_max: self.limits.batch_bytes_max,
+            in_flight_max: self.limits.batches_in_flight_max,
+            delay: Duration::from_micros(self.limits.batch_delay_us),
+        }
+    }
+
+    /// Starts the lane; it ends, after its last round, when the sender is dropped.
+    pub(crate) fn start(self) -> mpsc::UnboundedSender<Vec<Item>> {
+        // Unbounded in form only: every item in it holds one of the permits of admission.
+        let (sender, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(run(Arc::new(self), receiver));
+        sender
+    }
+}
+
+async fn run(lane: Arc<Lane>, mut admitted: mpsc::UnboundedReceiver<Vec<Item>>) {
+    let mut batcher: Batcher<Item> = Batcher::new(lane.batch_rules());
+    let mut rounds = JoinSet::new();
+    loop {
+        while let Some(batch) = batcher.take(std::time::Instant::now()) {
+            rounds.spawn(round::run(Arc::clone(&lane), batch));
+        }
+        let due = batcher.due().map(Instant::from_std);
+        tokio::select! {
+            items = admitted.recv() => match items {
+                Some(items) => push(&mut batcher, items, &mut admitted),
+                None => break,
+            },
+            Some(ended) = rounds.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, group = lane.group, "a round failed");
+                }
+                batcher.done();
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+        }
+    }
+    while rounds.join_next().await.is_some() {}
+}
+
+/// Queues items, and all others that are there already: they share a batch if they fit.
+fn push(batcher: &mut Batcher<Item>, first: Vec<Item>, admitted: &mut mpsc::UnboundedReceiver<Vec<Item>>) {
+    let now = std::time::Instant::now();
+    let mut next = Some(first);
+    while let Some(items) = next {
+        items.into_iter().for_each(|item| batcher.push(item, now));
+        next = admitted.try_recv().ok();
+    }
+}

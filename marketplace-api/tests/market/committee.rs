@@ -1,0 +1,349 @@
+//! A committee whose members share one ledger: each orders nothing, but attests with its own key.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dropbear_certificates::{Digest, Genesis, Header};
+use dropbear_consensus::block::leaf_hashes;
+use dropbear_consensus::chain::check_entry;
+use dropbear_consensus::{Activate, Chain, Checked, Executed, Market, Publish, Refused, RequestResult};
+use dropbear_wire::convert::digest_bytes;
+use dropbear_wire::v1;
+use dropbear_wire::v1::coordinator_server::{Coordinator, CoordinatorServer};
+use dropbear_wire::v1::submit_request::What;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
+use tonic::{Response, Status};
+
+use super::{key, now_ms, owner, version};
+
+/// How a coordinator behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduct {
+    Honest,
+    /// Refuses every connection.
+    Dead,
+    /// Takes connections and never answers.
+    Mute,
+    /// Attests with a key that is not its own.
+    Forger,
+    /// Refuses every submission.
+    Refuser,
+    /// Sends leaves that are not in the block.
+    LeafForger,
+}
+
+struct State {
+    chain: Chain,
+    blocks: u8,
+    /// Blocks by seq.
+    executed: BTreeMap<u64, Arc<Executed>>,
+    /// Entries: the block, and the place in it.
+    entries: BTreeMap<Digest, (u64, usize)>,
+    refused: BTreeMap<Digest, v1::Refusal>,
+    serial: u64,
+    /// Which version each owner's node serves.
+    served: [u8; 4],
+}
+
+/// The one ledger, which every coordinator shows.
+pub struct Ledger {
+    state: Mutex<State>,
+    updates: watch::Sender<v1::LedgerUpdate>,
+    /// Changes with every submission, so that waiters look again.
+    news: watch::Sender<u64>,
+    /// How often each owner's node answered.
+    answered: watch::Sender<[u32; 4]>,
+}
+
+impl Ledger {
+    pub fn start(genesis: Genesis) -> Arc<Self> {
+        let chain = Chain::new(Arc::new(Market::new(genesis)), [0xff; 32]);
+        let state = State {
+            chain,
+            blocks: 0,
+            executed: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            serial: 0,
+            served: [0; 4],
+        };
+        let updates = watch::Sender::new(state.update());
+        let (news, answered) = (watch::Sender::new(0), watch::Sender::new([0; 4]));
+        Arc::new(Self { state: Mutex::new(state), updates, news, answered })
+    }
+
+    pub fn count_answer(&self, place: usize) {
+        self.answered.send_modify(|answered| answered[place] += 1);
+    }
+
+    /// Returns once the owner's node has answered.
+    pub async fn has_answered(&self, place: usize) {
+        self.answered.subscribe().wait_for(|answered| answered[place] > 0).await.unwrap();
+    }
+
+    pub fn genesis(&self) -> Digest {
+        self.state.lock().unwrap().chain.market().digest
+    }
+
+    pub fn seq(&self) -> u64 {
+        self.state.lock().unwrap().chain.state().seq
+    }
+
+    /// Which version the owner's node serves.
+    pub fn served(&self, place: usize) -> u8 {
+        self.state.lock().unwrap().served[place]
+    }
+
+    /// The owner's node serves another version from now on.
+    pub fn serve_version(&self, place: usize, version: u8) {
+        self.state.lock().unwrap().served[place] = version;
+    }
+
+    /// Publishes and activates version 0 of every owner in a group.
+    pub fn publish_all(&self, group: &str) {
+        for place in 0..4 {
+            self.publish(group, place, 0);
+            self.activate(group, place, 0);
+        }
+    }
+
+    fn serial(&self) -> u64 {
+        let mut state = self.state.lock().unwrap();
+        state.serial += 1;
+        state.serial
+    }
+
+    pub fn publish(&self, group: &str, place: usize, of: u8) {
+        let publish = Publish {
+            genesis: self.genesis(),
+            owner: owner(place).public(),
+            serial: self.serial(),
+            group: group.into(),
+            model: format!("model-{place}"),
+            label: format!("v{of}"),
+            version: version(place, of),
+        };
+        self.apply(&publish.sign(&owner(place)).check(&self.genesis()).unwrap()).unwrap();
+    }
+
+    pub fn activate(&self, group: &str, place: usize, of: u8) {
+        let activate = Activate {
+            genesis: self.genesis(),
+            owner: owner(place).public(),
+            serial: self.serial(),
+            group: group.into(),
+            version: version(place, of),
+            from_seq: 0,
+        };
+        self.apply(&activate.sign(&owner(place)).check(&self.genesis()).unwrap()).unwrap();
+    }
+
+    /// One block with this entry, unless it is refused.
+    pub fn apply(&self, entry: &Checked) -> Result<(), Refused> {
+        let outcome = self.state.lock().unwrap().apply(entry);
+        self.updates.send_replace(self.state.lock().unwrap().update());
+        self.news.send_modify(|news| *news += 1);
+        outcome
+    }
+}
+
+impl State {
+    fn apply(&mut self, entry: &Checked) -> Result<(), Refused> {
+        if self.entries.contains_key(&entry.digest()) {
+            return Ok(());
+        }
+        let (proposal, refused) = self.chain.build(&self.chain.tip(), now_ms(), [entry].into_iter());
+        if let Some((digest, reason)) = refused.into_iter().next() {
+            self.refused.insert(digest, refusal(&reason));
+            return Err(reason);
+        }
+        self.blocks += 1;
+        let (block, genesis) = ([self.blocks; 32], self.chain.market().digest);
+        let payload = proposal.unwrap().to_bytes();
+        let check = |bytes: &[u8]| Ok(Arc::new(check_entry(bytes, &genesis)?));
+        self.chain.execute(self.chain.tip(), block, &payload, Some(now_ms()), check).unwrap();
+        let executed = self.chain.finalize(block).unwrap();
+        self.entries.insert(entry.digest(), (executed.header.seq, 0));
+        self.refused.remove(&entry.digest());
+        self.executed.insert(executed.header.seq, executed);
+        Ok(())
+    }
+
+    fn update(&self) -> v1::LedgerUpdate {
+        let state = self.chain.state();
+        let group = |group: &dropbear_consensus::registry::Group| v1::Group {
+            charter: group.charter().to_bytes().into(),
+            holdings: group.holdings().iter().map(holding).collect(),
+        };
+        let registry = v1::RegistryView { groups: state.registry.groups().map(group).collect() };
+        v1::LedgerUpdate { seq: state.seq, agreed_ms: state.agreed_ms, registry: Some(registry) }
+    }
+}
+
+fn holding(holding: &dropbear_consensus::registry::Holding) -> v1::Holding {
+    let version = |version: &dropbear_certificates::ModelVersion| v1::Version {
+        model: version.model.clone(),
+        label: version.label.clone(),
+        digest: digest_bytes(&version.digest),
+    };
+    let activation =
+        |(from_seq, version): &(u64, usize)| v1::Activation { from_seq: *from_seq, version: *version as u32 };
+    v1::Holding {
+        versions: holding.versions.iter().map(version).collect(),
+        activations: holding.activations.iter().map(activation).collect(),
+    }
+}
+
+fn refusal(reason: &Refused) -> v1::Refusal {
+    let (code, place) = match reason {
+        Refused::AlreadyDecided(place) => ("already-decided", Some(*place)),
+        Refused::Insufficient { .. } => ("insufficient", None),
+        Refused::Expired => ("expired", None),
+        Refused::ExpiryTooFar => ("expiry-too-far", None),
+        _ => ("other", None),
+    };
+    v1::Refusal {
+        code: code.into(),
+        message: reason.to_string(),
+        seq: place.map_or(0, |place| place.seq),
+        leaf_index: place.map_or(0, |place| place.leaf_index),
+    }
+}
+
+struct Member {
+    ledger: Arc<Ledger>,
+    place: usize,
+    conduct: Conduct,
+}
+
+pub async fn serve(ledger: Arc<Ledger>, place: usize, conduct: Conduct) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    if conduct != Conduct::Dead {
+        let service = CoordinatorServer::new(Member { ledger, place, conduct });
+        let server = tonic::transport::Server::builder().add_service(service);
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    }
+    address
+}
+
+impl Member {
+    fn attested(&self, header: &Header) -> v1::Attested {
+        let signer = if self.conduct == Conduct::Forger { key(9, 9) } else { key(2, self.place) };
+        let signature = header.attest(&signer);
+        v1::Attested {
+            header: header.to_bytes().into(),
+            member: self.place as u32,
+            signature: Bytes::copy_from_slice(&signature),
+        }
+    }
+
+    fn leaf(&self, executed: &Executed, index: u64) -> v1::Leaf {
+        let path = dropbear_certificates::merkle::path(&leaf_hashes(&executed.leaves), index as usize);
+        let mut data = executed.leaves[index as usize].clone();
+        if self.conduct == Conduct::LeafForger {
+            *data.last_mut().unwrap() ^= 1;
+        }
+        let path: Vec<u8> = path.iter().flat_map(|node| node.0).collect();
+        v1::Leaf { index, data: data.into(), path: path.into() }
+    }
+
+    fn reply(&self, digest: &Digest, want_leaves: bool) -> Option<v1::SubmitReply> {
+        let state = self.ledger.state.lock().unwrap();
+        if let Some(refusal) = state.refused.get(digest) {
+            return Some(v1::SubmitReply { refusal: Some(refusal.clone()), ..Default::default() });
+        }
+        let (seq, place) = state.entries.get(digest)?;
+        let executed = &state.executed[seq];
+        let result = &executed.results[*place];
+        let outcome = |result: &RequestResult| v1::RequestOutcome {
+            outcome: Some(match result {
+                RequestResult::Recorded(leaf) => v1::request_outcome::Outcome::LeafIndex(*leaf),
+                RequestResult::Refused(reason) => v1::request_outcome::Outcome::Refusal(refusal(reason)),
+            }),
+        };
+        let leaves = if want_leaves { result.leaves.0..result.leaves.0 + result.leaves.1 } else { 0..0 };
+        Some(v1::SubmitReply {
+            refusal: None,
+            attested: Some(self.attested(&executed.header)),
+            outcomes: result.requests.iter().map(outcome).collect(),
+            leaves: leaves.map(|index| self.leaf(executed, index)).collect(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl Coordinator for Member {
+    async fn submit(&self, request: tonic::Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitReply>, Status> {
+        if self.conduct == Conduct::Mute {
+            std::future::pending::<()>().await;
+        }
+        let request = request.into_inner();
+        let refused = |code: &str| {
+            let refusal = v1::Refusal { code: code.into(), message: code.into(), ..Default::default() };
+            Ok(Response::new(v1::SubmitReply { refusal: Some(refusal), ..Default::default() }))
+        };
+        if self.conduct == Conduct::Refuser {
+            return refused("unknown-gateway");
+        }
+        let digest = match request.what.unwrap() {
+            What::Entry(bytes) => {
+                let checked = check_entry(&bytes, &self.ledger.genesis())
+                    .map_err(|error| Status::invalid_argument(error.to_string()))?;
+                let _ = self.ledger.apply(&checked);
+                checked.digest()
+            }
+            What::Digest(digest) => Digest::from_slice(&digest).unwrap(),
+        };
+        let mut news = self.ledger.news.subscribe();
+        let wait = async {
+            loop {
+                if let Some(reply) = self.reply(&digest, request.want_leaves) {
+                    return reply;
+                }
+                news.changed().await.unwrap();
+            }
+        };
+        match timeout(Duration::from_millis(request.timeout_ms), wait).await {
+            Ok(reply) => Ok(Response::new(reply)),
+            Err(_) => refused("timeout"),
+        }
+    }
+
+    async fn lookup(&self, request: tonic::Request<v1::LookupRequest>) -> Result<Response<v1::LookupReply>, Status> {
+        if self.conduct == Conduct::Mute {
+            std::future::pending::<()>().await;
+        }
+        let id = Digest::from_slice(&request.get_ref().request_id).unwrap();
+        let state = self.ledger.state.lock().unwrap();
+        let Some(place) = state.chain.decided(&id) else { return Ok(Response::new(v1::LookupReply::default())) };
+        let executed = &state.executed[&place.seq];
+        let record = dropbear_certificates::Record::from_bytes(&executed.leaves[place.leaf_index as usize]).unwrap();
+        let models = executed.state.registry.group(&record.group).unwrap().model_set(place.seq);
+        Ok(Response::new(v1::LookupReply {
+            attested: Some(self.attested(&executed.header)),
+            leaf: Some(self.leaf(executed, place.leaf_index)),
+            model_set: models.to_bytes().into(),
+        }))
+    }
+
+    async fn status(&self, _: tonic::Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+
+    type FollowStream = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<v1::LedgerUpdate, Status>> + Send>>;
+
+    async fn follow(&self, _: tonic::Request<v1::FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
+        if self.conduct == Conduct::Mute {
+            std::future::pending::<()>().await;
+        }
+        let updates = WatchStream::new(self.ledger.updates.subscribe());
+        Ok(Response::new(Box::pin(updates.map(Ok))))
+    }
+}

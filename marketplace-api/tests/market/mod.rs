@@ -1,0 +1,211 @@
+//! A market in one process: four owners' model nodes and four coordinators as real gRPC services with real keys, on a
+//! real ledger, and a gateway in front of them.
+//!
+//! Pictures say what each owner votes: the red of pixel i is owner i's class.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod committee;
+pub mod node;
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dropbear_certificates::charter::{Seat, labels_digest};
+use dropbear_certificates::genesis::{GatewayIdentity, Member, Rules};
+use dropbear_certificates::genesis_json::{LabelTables, to_json};
+use dropbear_certificates::{
+    Assurance, Certificate, Charter, Committee, Digest, Genesis, Policy, SecretKey, TrustRoot, Verified,
+};
+use dropbear_marketplace_api::{CoordinatorAddress, Gateway, GatewayConfig, Limits};
+use serde_json::Value;
+
+use committee::{Conduct, Ledger};
+use node::Manner;
+
+pub const CLASSES: u32 = 200;
+
+pub fn key(role: u8, place: usize) -> SecretKey {
+    let mut seed = [0; 32];
+    seed[..2].copy_from_slice(&[role, place as u8]);
+    SecretKey::from_seed(&seed)
+}
+
+pub fn owner(place: usize) -> SecretKey {
+    key(1, place)
+}
+
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+pub fn version(place: usize, version: u8) -> Digest {
+    Digest::of(&[place as u8, version])
+}
+
+fn labels() -> Vec<String> {
+    (0..CLASSES).map(|class| format!("thing {class}")).collect()
+}
+
+fn charter(group: &str, task: &str) -> Charter {
+    let seat = |place| Seat {
+        owner: format!("owner-{place}"),
+        key: owner(place).public(),
+        party: format!("party {place}"),
+        lineage: "test".into(),
+    };
+    Charter {
+        group: group.into(),
+        task: task.into(),
+        classes: CLASSES,
+        labels: (task == "image-classification").then(|| labels_digest(&labels())),
+        roster: (0..4).map(seat).collect(),
+        policy: Policy::Plurality,
+        faults: 1,
+        assurance: Assurance::Robust,
+        notice_blocks: 1,
+        approvals: 3,
+        fee: 1,
+    }
+}
+
+fn genesis() -> Genesis {
+    let member = |place| Member {
+        name: format!("member-{place}"),
+        attestation: key(2, place).public(),
+        engine: key(3, place).public(),
+    };
+    Genesis {
+        market: "test".into(),
+        created_ms: now_ms() - 60_000,
+        rules: Rules { request_lifetime_ms_max: 60_000, clock_skew_ms_max: 5_000 },
+        committee: Committee { epoch: 0, members: (0..4).map(member).collect() },
+        gateways: vec![GatewayIdentity { name: "gateway".into(), key: key(4, 0).public() }],
+        charters: vec![charter("imagenet", "image-classification"), charter("echo", "identity")],
+    }
+}
+
+/// Who misbehaves, and how.
+pub struct Cast {
+    pub owners: [Manner; 4],
+    pub coordinators: [Conduct; 4],
+    pub limits: Limits,
+}
+
+impl Default for Cast {
+    fn default() -> Self {
+        let limits = Limits { request_timeout_ms: 20_000, ..Limits::default() };
+        Self { owners: [Manner::Honest; 4], coordinators: [Conduct::Honest; 4], limits }
+    }
+}
+
+pub struct Market {
+    pub genesis: Genesis,
+    pub ledger: Arc<Ledger>,
+    pub gateway: Gateway,
+    pub url: String,
+    pub http: reqwest::Client,
+    _folder: tempfile::TempDir,
+}
+
+impl Market {
+    pub async fn honest() -> Self {
+        Self::start(Cast::default()).await
+    }
+
+    pub async fn start(cast: Cast) -> Self {
+        let genesis = genesis();
+        let ledger = Ledger::start(genesis.clone());
+        for group in ["imagenet", "echo"] {
+            ledger.publish_all(group);
+        }
+        let mut coordinators = Vec::new();
+        for (place, conduct) in cast.coordinators.into_iter().enumerate() {
+            let address = committee::serve(Arc::clone(&ledger), place, conduct).await;
+            coordinators.push(CoordinatorAddress { member: format!("member-{place}"), address });
+        }
+        let mut nodes: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
+        for (place, manner) in cast.owners.into_iter().enumerate() {
+            nodes.insert(format!("owner-{place}"), vec![node::serve(Arc::clone(&ledger), place, manner).await]);
+        }
+        let groups = [("imagenet".to_owned(), nodes.clone()), ("echo".to_owned(), nodes)].into();
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let table = LabelTables::from([(labels_digest(&labels()), labels())]);
+        std::fs::write(path("genesis.json"), to_json(&genesis, &table)).unwrap();
+        let mut seed = [0; 32];
+        seed[0] = 4;
+        write_secret(&path("gateway.key"), &Digest(seed).to_string());
+        let config = GatewayConfig {
+            name: "gateway".into(),
+            genesis: path("genesis.json"),
+            key_file: path("gateway.key"),
+            http_listen: "127.0.0.1:0".parse().unwrap(),
+            grpc_listen: None,
+            coordinators,
+            groups,
+            limits: cast.limits,
+        };
+        let gateway = Gateway::start(config).await.unwrap();
+        gateway.ready().await;
+        let url = format!("http://{}", gateway.http_address());
+        Self { genesis, ledger, gateway, url, http: reqwest::Client::new(), _folder: folder }
+    }
+
+    pub fn trust(&self) -> TrustRoot {
+        TrustRoot::new(self.genesis.clone())
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        read(self.http.get(format!("{}{path}", self.url)).send().await.unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> (u16, Value) {
+        let mut call = self.http.post(format!("{}{path}", self.url)).body(body);
+        for (name, value) in headers {
+            call = call.header(*name, *value);
+        }
+        read(call.send().await.unwrap()).await
+    }
+
+    /// Classifies one picture.
+    pub async fn classify(&self, picture: Vec<u8>, query: &str) -> (u16, Value) {
+        self.post(&format!("/api/v1/groups/imagenet/classify?{query}"), picture, &[]).await
+    }
+
+    /// Verifies a base64url certificate as any holder could.
+    pub fn verify(&self, certificate: &Value) -> Verified {
+        let bytes = data_encoding::BASE64URL_NOPAD.decode(certificate.as_str().unwrap().as_bytes()).unwrap();
+        Certificate::from_bytes(&bytes).unwrap().verify(&self.trust()).unwrap()
+    }
+}
+
+async fn read(response: reqwest::Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let kind = response.headers().get("content-type").cloned();
+    assert_eq!(kind.as_ref().map(|kind| kind.as_bytes()), Some(b"application/json".as_slice()), "{status}");
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(status >= 400, body["error"].is_string(), "{status} {body}");
+    (status, body)
+}
+
+#[cfg(unix)]
+fn write_secret(path: &std::path::Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A picture on which owner i sees class `classes[i]`.
+pub fn picture(classes: [u8; 4]) -> Vec<u8> {
+    let mut pixels = image::RgbImage::new(4, 1);
+    for (place, class) in classes.into_iter().enumerate() {
+        pixels.put_pixel(place as u32, 0, image::Rgb([class, 0, 0]));
+    }
+    let mut bytes = Vec::new();
+    pixels.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
+    bytes
+}

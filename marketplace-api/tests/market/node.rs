@@ -1,0 +1,118 @@
+//! A model node: answers what the picture says for its owner, or misbehaves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dropbear_certificates::ballot::{batch_root, votes_root};
+use dropbear_certificates::request::{Field, output_commitment};
+use dropbear_certificates::{Answer, Ballot, BallotStatement, Digest, Request, Seed, Vote};
+use dropbear_wire::v1;
+use dropbear_wire::v1::model_node_server::{ModelNode, ModelNodeServer};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Response, Status};
+
+use super::committee::Ledger;
+use super::{owner, version};
+
+/// How an owner's node behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    Honest,
+    /// Votes for this class whatever it is shown.
+    Liar(u32),
+    /// Never answers.
+    Silent,
+    /// Refuses every connection.
+    Down,
+    /// Signs ballots with another key.
+    Impostor,
+    /// Sends bytes that are no ballot.
+    Babbler,
+    /// Votes another class each time it is asked.
+    Equivocator,
+}
+
+struct Node {
+    ledger: Arc<Ledger>,
+    place: usize,
+    manner: Manner,
+    asked: std::sync::atomic::AtomicU32,
+}
+
+pub async fn serve(ledger: Arc<Ledger>, place: usize, manner: Manner) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    if manner != Manner::Down {
+        let node = Node { ledger, place, manner, asked: 0.into() };
+        let service = ModelNodeServer::new(node).max_decoding_message_size(dropbear_wire::MESSAGE_BYTES_MAX);
+        let server = tonic::transport::Server::builder().add_service(service);
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    }
+    address
+}
+
+impl Node {
+    fn vote(&self, input: &v1::Tensor) -> Vote {
+        let asked = self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match self.manner {
+            Manner::Liar(class) => return Vote::Class(class),
+            Manner::Equivocator => return Vote::Class(asked % super::CLASSES),
+            _ => {}
+        }
+        match input.datatype.as_str() {
+            "BYTES" if input.name == "image" => match image::load_from_memory(&input.data) {
+                Ok(picture) => Vote::Class(picture.to_rgb8().get_pixel(self.place as u32, 0).0[0].into()),
+                Err(_) => Vote::Abstain,
+            },
+            "UINT8" if input.name == "image" => Vote::Class(input.data[3 * self.place].into()),
+            _ => Vote::Class(0),
+        }
+    }
+
+    fn ballot(&self, request: &v1::InferRequest) -> Ballot {
+        let read = |item: &v1::InferItem| {
+            let seed = Seed(item.seed.as_ref().try_into().unwrap());
+            (Request::from_statement(&item.request).unwrap(), seed, item.input.clone().unwrap())
+        };
+        let items: Vec<_> = request.items.iter().map(read).collect();
+        let named: Vec<_> = items.iter().map(|(request, seed, _)| (request.id(), seed.salt(Field::Vote))).collect();
+        let answer = |(_, seed, input): &(Request, Seed, v1::Tensor)| Answer {
+            vote: self.vote(input),
+            output: output_commitment(&seed.salt(Field::Output), b"logits"),
+        };
+        let answers: Vec<_> = items.iter().map(answer).collect();
+        let ids: Vec<_> = named.iter().map(|(id, _)| *id).collect();
+        let statement = BallotStatement {
+            genesis: items[0].0.genesis,
+            group: request.group.clone(),
+            charter: Digest::from_slice(&request.charter).unwrap(),
+            batch: batch_root(&ids),
+            count: ids.len() as u64,
+            version: version(self.place, self.ledger.served(self.place)),
+            owner: owner(self.place).public(),
+            expiry_ms: items.iter().map(|(request, ..)| request.expiry_ms).max().unwrap(),
+            votes: votes_root(named.iter().map(|(id, salt)| (id, salt)), &answers),
+        };
+        let signer = if self.manner == Manner::Impostor { owner(77) } else { owner(self.place) };
+        Ballot::sign(statement, answers, &signer)
+    }
+}
+
+#[tonic::async_trait]
+impl ModelNode for Node {
+    async fn infer(&self, request: tonic::Request<v1::InferRequest>) -> Result<Response<v1::InferReply>, Status> {
+        if self.manner == Manner::Silent {
+            std::future::pending::<()>().await;
+        }
+        let ballot = match self.manner {
+            Manner::Babbler => b"bla".to_vec(),
+            _ => self.ballot(request.get_ref()).to_bytes(),
+        };
+        self.ledger.count_answer(self.place);
+        Ok(Response::new(v1::InferReply { ballot: ballot.into(), ..Default::default() }))
+    }
+
+    async fn describe(&self, _: tonic::Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeReply>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+}

@@ -1,0 +1,197 @@
+//! A ledger follower: keeps one coordinator's `Follow` stream open and shows the newest view of it.
+//!
+//! The view is one coordinator's word. It decides only what is asked of whom and when; whatever a certificate claims is
+//! verified against the trust root by its reader. A coordinator that fails, sends something malformed, or is overtaken
+//! by what was seen elsewhere ([`Follower::reached`]) is left for the next one.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tonic::Streaming;
+
+use crate::client;
+use crate::convert::{GroupView, Malformed};
+use crate::v1;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// How long a coordinator may lag behind a seq that is known to be attested.
+const LAG_MAX: Duration = Duration::from_secs(2);
+
+/// The ledger as one coordinator last told it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerView {
+    /// Whether a stream is open; without one the rest is the last that was heard.
+    pub connected: bool,
+    /// Seq of the last final block; 0 before the first.
+    pub seq: u64,
+    /// Its agreed time, Unix milliseconds.
+    pub agreed_ms: u64,
+    /// Groups by name; empty until the first message.
+    pub groups: BTreeMap<String, Arc<GroupView>>,
+}
+
+impl LedgerView {
+    /// Takes one update of a stream in. A stream's first update holds the whole state.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the registry is not one or the ledger runs backwards; the view is then unchanged.
+    pub fn apply(&mut self, update: &v1::LedgerUpdate) -> Result<(), Malformed> {
+        if update.seq < self.seq {
+            return Err(Malformed("seq"));
+        }
+        if let Some(registry) = &update.registry {
+            let views = registry.groups.iter().map(GroupView::try_from);
+            let named = views.map(|view| view.map(|view| (view.charter.group.clone(), Arc::new(view))));
+            self.groups = named.collect::<Result<_, _>>()?;
+        }
+        (self.seq, self.agreed_ms, self.connected) = (update.seq, update.agreed_ms, true);
+        Ok(())
+    }
+}
+
+/// Follows the ledger until it and every receiver of its view are dropped.
+#[derive(Clone, Debug)]
+pub struct Follower {
+    view: watch::Receiver<LedgerView>,
+    reached: Arc<watch::Sender<u64>>,
+}
+
+impl Follower {
+    /// Begins to follow through any one of `coordinators`, starting with the one at place `first`.
+    ///
+    /// Must be called within a tokio runtime. With no coordinator the view stays as it is.
+    #[must_use]
+    pub fn start(coordinators: Vec<SocketAddr>, first: usize) -> Self {
+        let (sender, view) = watch::channel(LedgerView::default());
+        let (reached, target) = watch::channel(0);
+        tokio::spawn(follow(coordinators, first, sender, target));
+        Self { view, reached: Arc::new(reached) }
+    }
+
+    /// The newest view, and its changes.
+    #[must_use]
+    pub fn view(&self) -> watch::Receiver<LedgerView> {
+        self.view.clone()
+    }
+
+    /// Tells that `seq` was attested by a quorum: a coordinator that stays behind is left for another.
+    pub fn reached(&self, seq: u64) {
+        self.reached.send_if_modified(|known| {
+            let newer = seq > *known;
+            *known = seq.max(*known);
+            newer
+        });
+    }
+}
+
+async fn follow(
+    coordinators: Vec<SocketAddr>,
+    first: usize,
+    view: watch::Sender<LedgerView>,
+    target: watch::Receiver<u64>,
+) {
+    let mut backoff = BACKOFF_MIN;
+    for address in coordinators.iter().cycle().skip(first % coordinators.len().max(1)) {
+        let heard = tokio::select! {
+            () = view.closed() => return,
+            heard = listen(*address, &view, target.clone()) => heard,
+        };
+        view.send_if_modified(|view| std::mem::take(&mut view.connected));
+        backoff = if heard { BACKOFF_MIN } else { (backoff * 2).min(BACKOFF_MAX) };
+        tokio::select! {
+            () = view.closed() => return,
+            () = sleep(backoff) => {}
+        }
+    }
+}
+
+/// Listens to one coordinator until it fails; whether it said anything.
+async fn listen(address: SocketAddr, view: &watch::Sender<LedgerView>, mut target: watch::Receiver<u64>) -> bool {
+    let mut client = client::coordinator(address);
+    let opened = timeout(CONNECT_TIMEOUT, client.follow(v1::FollowRequest {})).await;
+    let mut stream = match opened {
+        Ok(Ok(reply)) => reply.into_inner(),
+        Ok(Err(status)) => {
+            tracing::debug!(%address, problem = status.message(), "cannot follow this coordinator");
+            return false;
+        }
+        Err(_) => {
+            tracing::debug!(%address, "this coordinator does not answer");
+            return false;
+        }
+    };
+    let mut heard = false;
+    let problem = tokio::select! {
+        problem = take_in(&mut stream, view, &mut heard) => problem,
+        () = lag(view, &mut target) => "it lags behind the ledger".into(),
+    };
+    tracing::info!(%address, problem, "leaving this coordinator for another");
+    heard
+}
+
+/// Takes messages in until there is a problem, and says which.
+async fn take_in(
+    stream: &mut Streaming<v1::LedgerUpdate>,
+    view: &watch::Sender<LedgerView>,
+    heard: &mut bool,
+) -> String {
+    let mut newest = LedgerView::default();
+    loop {
+        let update = match stream.message().await {
+            Ok(Some(update)) => update,
+            Ok(None) => return "it ended the stream".into(),
+            Err(status) => return status.message().to_owned(),
+        };
+        if let Err(malformed) = newest.apply(&update) {
+            return format!("it sent a malformed update: {malformed}");
+        }
+        *heard = true;
+        view.send_if_modified(|view| {
+            let changed = *view != newest;
+            view.clone_from(&newest);
+            changed
+        });
+    }
+}
+
+/// Returns once the view has stayed behind the known seq for [`LAG_MAX`].
+async fn lag(view: &watch::Sender<LedgerView>, target: &mut watch::Receiver<u64>) {
+    let mut changes = view.subscribe();
+    loop {
+        let wanted = *target.borrow_and_update();
+        if changes.borrow_and_update().seq >= wanted {
+            if target.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            continue;
+        }
+        let caught_up = changes.wait_for(|view| view.seq >= wanted);
+        if timeout(LAG_MAX, caught_up).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_never_runs_backwards_and_keeps_what_was_not_resent() {
+        let mut view = LedgerView::default();
+        let registry = Some(v1::RegistryView { groups: vec![] });
+        assert_eq!(view.apply(&v1::LedgerUpdate { seq: 7, agreed_ms: 70, registry }), Ok(()));
+        assert_eq!(view.apply(&v1::LedgerUpdate { seq: 6, agreed_ms: 60, registry: None }), Err(Malformed("seq")));
+        assert_eq!((view.seq, view.agreed_ms, view.connected), (7, 70, true));
+        let broken = v1::Group { charter: bytes::Bytes::from_static(b"no charter"), holdings: vec![] };
+        let registry = Some(v1::RegistryView { groups: vec![broken] });
+        assert_eq!(view.apply(&v1::LedgerUpdate { seq: 9, agreed_ms: 90, registry }), Err(Malformed("charter")));
+        assert_eq!(view.seq, 7);
+    }
+}
