@@ -161,10 +161,8 @@ impl Node {
     }
 
     /// Waits until a loaded version is in force in the ledger.
-    pub async fn ready(&mut self) {
-        let claim = &self.claim;
-        // The sender lives in a task that ends with the node.
-        let _ = self.view.wait_for(|view| claim.standing(view).is_ok()).await;
+    pub async fn ready(&self) {
+        in_force(self.view.clone(), &self.claim).await;
     }
 
     /// Takes no more calls, finishes what was begun, for at most [`DRAIN_TIMEOUT`], and lets go of the journal.
@@ -200,7 +198,9 @@ impl Drop for Node {
     }
 }
 
-fn server_result(result: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>) -> Result<(), NodeError> {
+type ServerResult = Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>;
+
+fn server_result(result: ServerResult) -> Result<(), NodeError> {
     match result {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(NodeError::Server(error.to_string())),
@@ -257,15 +257,25 @@ pub async fn serve(
 ) -> Result<(), NodeError> {
     let mut node = Node::from_config(config).await?;
     let mut shutdown = std::pin::pin!(shutdown);
+    let (view, claim, address) = (node.view.clone(), node.claim.clone(), node.address);
     tokio::select! {
-        () = node.ready() => ready(node.address),
+        () = in_force(view, &claim) => ready(address),
         () = &mut shutdown => return node.stop().await,
+        result = &mut node.server => return Err(ended(result)),
     }
     tokio::select! {
         () = shutdown => node.stop().await,
-        result = &mut node.server => {
-            server_result(result)?;
-            Err(NodeError::Server("it ended by itself".into()))
-        }
+        result = &mut node.server => Err(ended(result)),
     }
+}
+
+/// Waits until a loaded version is in force in the ledger.
+async fn in_force(mut view: watch::Receiver<LedgerView>, claim: &Claim) {
+    // The sender lives in a task that ends with the node.
+    let _ = view.wait_for(|view| claim.standing(view).is_ok()).await;
+}
+
+/// Why a server ended that nobody had stopped.
+fn ended(result: ServerResult) -> NodeError {
+    server_result(result).err().unwrap_or_else(|| NodeError::Server("it ended by itself".into()))
 }

@@ -76,7 +76,7 @@ async fn an_update_loses_no_request_and_every_ballot_names_the_version_that_made
     let market = Market::open("identity", 10).await;
     let version = |name, vote| Scripted::new(move |inputs: &[Bytes]| Ok(vec![class(vote); inputs.len()])).version(name);
     market.node(version("old", 1)).await.stop().await.unwrap();
-    let mut node = Node::start_updating(market.settings(), Some(version("old", 1)), version("new", 2)).await.unwrap();
+    let node = Node::start_updating(market.settings(), Some(version("old", 1)), version("new", 2)).await.unwrap();
     node.ready().await;
     let mut named = Vec::new();
     // The update reaches the node when it reaches the node.
@@ -96,7 +96,7 @@ async fn a_dead_coordinator_is_passed_over() {
     let market = Market::open("identity", 10).await;
     let mut settings = market.settings();
     settings.coordinators.insert(0, nobody());
-    let mut node = Node::start(settings, identity()).await.unwrap();
+    let node = Node::start(settings, identity()).await.unwrap();
     node.ready().await;
     market.infer(node.address(), &[market.ask(1, bytes("one"))]).await.unwrap();
 }
@@ -164,7 +164,7 @@ fn write_config(market: &Market) -> NodeConfig {
 async fn a_node_runs_from_its_configuration_file() {
     let market = Market::open("identity", 10).await;
     let config = write_config(&market);
-    let mut node = Node::from_config(config.clone()).await.unwrap();
+    let node = Node::from_config(config.clone()).await.unwrap();
     node.ready().await;
     market.infer(node.address(), &[market.ask(1, bytes("one"))]).await.unwrap();
     node.stop().await.unwrap();

@@ -44,7 +44,7 @@ async fn photos_get_the_votes_that_the_model_is_known_for() {
     let fetch = || Zoo::fetch(&cache_directory().unwrap(), &FetchOptions::default(), &mut |_| {}).unwrap();
     let zoo = tokio::task::spawn_blocking(fetch).await.unwrap();
     let market = Market::open("image-classification", 1000).await;
-    let mut node = Node::from_config(config(&market, &zoo)).await.unwrap();
+    let node = Node::from_config(config(&market, &zoo)).await.unwrap();
     node.ready().await;
 
     let photos: Vec<_> = zoo.photos().into_iter().filter_map(|photo| Some((photo.path, photo.class?))).collect();

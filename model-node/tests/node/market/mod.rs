@@ -113,7 +113,7 @@ impl Market {
 
     /// A node that is ready.
     pub(crate) async fn node(&self, model: impl Model) -> Node {
-        let mut node = Node::start(self.settings(), model).await.unwrap();
+        let node = Node::start(self.settings(), model).await.unwrap();
         node.ready().await;
         node
     }
