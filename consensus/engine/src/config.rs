@@ -232,6 +232,11 @@ impl Setup {
                 "relay_messages_per_s_max and worker_threads are at least 1".into(),
             ));
         }
+        if given.listen.port() == 0 {
+            return Err(config(
+                "listen needs a port that the peers know, not 0".into(),
+            ));
+        }
         let keys: Vec<_> = given.peers.iter().map(|peer| peer.key).collect();
         let committee = Committee::parse(&keys)?;
         let me = private_key(&given.key_seed);
@@ -309,6 +314,7 @@ mod tests {
         assert!(refused(|config| config.relay_messages_per_s_max = 0));
         assert!(refused(|config| config.leader_timeout_ms = 1));
         assert!(refused(|config| config.worker_threads = 0));
+        assert!(refused(|config| config.listen.set_port(0)));
     }
 
     #[test]

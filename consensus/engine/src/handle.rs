@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc as sync_mpsc};
@@ -14,12 +14,15 @@ use commonware_cryptography::ChaCha20Poly1305;
 use commonware_cryptography::ed25519::{PrivateKey, PublicKey};
 use commonware_p2p::authenticated::lookup;
 use commonware_p2p::{Address, AddressableManager as _};
-use commonware_runtime::{Quota, Runner as _, Spawner as _, Supervisor as _, tokio as runtime};
+use commonware_runtime::{
+    Clock, Quota, Runner as _, Spawner as _, Supervisor as _, tokio as runtime,
+};
 use commonware_stream::cups::{self, Cups};
 use commonware_stream::sake::{self, Sake};
 use commonware_utils::ordered::Map;
 use futures::FutureExt as _;
 use futures::future::{Either, select};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
@@ -33,6 +36,8 @@ use crate::{EngineConfig, Replica, Status};
 const RELAY_QUEUE_MESSAGES_MAX: usize = 256;
 /// How long the engine's parts have to put their work down.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a starting engine looks whether it is listening.
+const LISTENING_POLL: Duration = Duration::from_millis(2);
 /// Locked for as long as an engine uses a storage directory.
 const LOCK_FILE: &str = ".engine-lock";
 
@@ -241,6 +246,7 @@ impl Engine {
         )
         .await;
         let network = network.start();
+        listening(&context, self.config.listen).await;
         info!(listen = %self.config.listen, "ordering engine running");
         // The owner waits for this; if it is gone, its stop request is on the way.
         let _ = self.ready.send(());
@@ -261,6 +267,19 @@ impl Engine {
                 Ok(())
             }
         }
+    }
+}
+
+/// Waits until our listener takes calls: only then does the next engine that wants the address find it taken.
+/// The library does not tell, and a listener that fails ends the runtime, and this wait with it.
+async fn listening(clock: &impl Clock, listen: SocketAddr) {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    while TcpStream::connect((ip, listen.port())).await.is_err() {
+        clock.sleep(LISTENING_POLL).await;
     }
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -194,7 +194,7 @@ fn what_cannot_start_says_so() {
     );
 
     let mut same_dir = nodes[0].config.clone();
-    same_dir.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    same_dir.listen = nodes[1].config.listen;
     assert!(matches!(refused(&same_dir), Error::Storage { .. }));
 
     // After all that, the engine still stops, and its port and directory are free again.
