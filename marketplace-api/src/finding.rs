@@ -38,7 +38,8 @@ impl Finding {
             (None, _) => Standing::Insufficient,
             _ => Standing::NoAgreement,
         };
-        let by = |(vote, owners): &(Vote, dropbear_certificates::bitmap::Bitmap)| (vote.clone(), owners.iter().collect());
+        let by =
+            |(vote, owners): &(Vote, dropbear_certificates::bitmap::Bitmap)| (vote.clone(), owners.iter().collect());
         let votes = agreement.groups.votes.iter().map(by).collect();
         let abstained = agreement.groups.abstained.iter().collect();
         Self::new(standing, agreement.levels.now, votes, abstained, charter.roster.len())

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use dropbear_certificates::{Digest, Genesis, Header};
 use dropbear_consensus::chain::check_entry;
-use dropbear_consensus::{Activate, Chain, Checked, CheckedProposal, Executed, Market, Publish, Refused, RequestResult};
+use dropbear_consensus::{
+    Activate, Chain, Checked, CheckedProposal, Executed, Market, Publish, Refused, RequestResult,
+};
 use dropbear_wire::convert::digest_bytes;
 use dropbear_wire::v1;
 use dropbear_wire::v1::coordinator_server::{Coordinator, CoordinatorServer};
