@@ -1,0 +1,146 @@
+//! A whole market on real photos: what is certified verifies offline, what is disputed is said so, and bad input is
+//! nobody else's problem.
+
+mod market;
+
+use std::path::Path;
+
+use market::{Folder, Up, classify, dropbear, photo, photos, said};
+use serde_json::{Value, json};
+
+/// `dropbear cert verify` as a stranger would run it: with three files.
+fn verify(genesis: &Path, certificate: &Path, image: &Path, more: &[&str]) -> (bool, String) {
+    let [genesis, certificate, image] = [genesis, certificate, image].map(|path| path.to_str().unwrap());
+    let output = dropbear(&[&["cert", "verify", certificate, "--trust", genesis, "--image", image], more].concat());
+    (output.status.success(), said(&output))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_market_of_honest_owners() {
+    let folder = Folder::init("imagenet");
+    let up = Up::start(&folder).await;
+    photos_are_labelled_and_verify_offline(&folder);
+    disputed_photos_are_certified_as_such(&folder).await;
+    bad_input_is_named_and_harms_nobody(&folder).await;
+    inference_protocol_answers(&folder).await;
+    let status = dropbear(&["status", folder.dir().to_str().unwrap()]);
+    assert!(status.status.success(), "{}", said(&status));
+    up.stop().await;
+    let status = dropbear(&["status", folder.dir().to_str().unwrap()]);
+    assert!(!status.status.success() && said(&status).contains("DOWN"), "{}", said(&status));
+}
+
+fn photos_are_labelled_and_verify_offline(folder: &Folder) {
+    let (genesis, out) = (folder.genesis(), folder.scratch().join("out"));
+    let labelled: Vec<_> = photos().into_iter().filter(|photo| photo.class.is_some()).collect();
+    assert_eq!(labelled.len(), 20);
+    let (url, genesis_text, out_text) = (folder.url(), genesis.to_str().unwrap(), out.to_str().unwrap());
+    let mut arguments = vec!["infer", "--json", "--gateway", &url, "--trust", genesis_text, "--out", out_text];
+    arguments.extend(labelled.iter().map(|photo| photo.path.to_str().unwrap()));
+    let inferred = dropbear(&arguments);
+    assert!(inferred.status.success(), "{}", said(&inferred));
+
+    let mut right = 0;
+    for (line, photo) in said(&inferred).lines().zip(&labelled) {
+        let line: Value = serde_json::from_str(line).unwrap();
+        right += usize::from(line["class"].as_u64() == photo.class.map(u64::from));
+        let name = photo.path.file_name().unwrap().to_str().unwrap();
+        let certificate = out.join(format!("{name}.cert"));
+        let label = line["label"].as_str().unwrap();
+        let (verified, report) = verify(&genesis, &certificate, &photo.path, &["--label", label]);
+        assert!(verified, "{report}");
+        assert!(report.contains("robust") && report.contains("not proven"), "{report}");
+    }
+    assert!(right >= 18, "{right} of 20 labels");
+
+    let name = labelled[0].path.file_name().unwrap().to_str().unwrap();
+    let certificate = out.join(format!("{name}.cert"));
+    let refused = |certificate: &Path, image: &Path, genesis: &Path, more: &[&str], code: &str| {
+        let (verified, report) = verify(genesis, certificate, image, more);
+        assert!(!verified && report.contains(code), "expected {code}: {report}");
+    };
+    refused(&certificate, &labelled[1].path, &genesis, &[], "other-image");
+    refused(&certificate, &labelled[0].path, &genesis, &["--label", "zebra"], "other-label");
+    let stranger = Folder::init("imagenet");
+    refused(&certificate, &labelled[0].path, &stranger.genesis(), &[], "other-genesis");
+    let bytes = std::fs::read(&certificate).unwrap();
+    let damaged = folder.scratch().join("damaged.cert");
+    for place in (0..bytes.len()).step_by(97) {
+        let mut changed = bytes.clone();
+        changed[place] ^= 0x10;
+        std::fs::write(&damaged, changed).unwrap();
+        refused(&damaged, &labelled[0].path, &genesis, &[], "REFUSED");
+    }
+    std::fs::write(&damaged, b"not a certificate").unwrap();
+    refused(&damaged, &labelled[0].path, &genesis, &[], "malformed");
+}
+
+async fn disputed_photos_are_certified_as_such(folder: &Folder) {
+    for name in ["rocket.jpg", "coins.png"] {
+        let picture = std::fs::read(photo(name)).unwrap();
+        let (status, body) = classify(folder, "", picture.clone()).await;
+        assert_eq!(status, 409, "{name}: {body}");
+        assert!(body["error"].as_str().unwrap().starts_with("no-agreement"), "{body}");
+        let result = &body["results"][0];
+        assert_eq!(result["outcome"], "no-agreement");
+        assert!(result["certificate"].is_string() && result["tally"]["votes"].is_array(), "{result}");
+        let (status, body) = classify(folder, "?assurance=supported", picture).await;
+        assert_eq!(status, 200, "{name}: {body}");
+        assert_eq!(body["results"][0]["assurance"], "supported", "{body}");
+        assert!(body["results"][0]["label"].is_string());
+    }
+}
+
+async fn bad_input_is_named_and_harms_nobody(folder: &Folder) {
+    let good = std::fs::read(photo("imagenet_04_949.jpg")).unwrap();
+    let refused = async |picture: Vec<u8>, expected: u16| {
+        let (status, body) = classify(folder, "", picture).await;
+        assert_eq!(status, expected, "{body}");
+        assert!(body["error"].as_str().is_some_and(|error| error.len() > 10), "{body}");
+    };
+    refused(b"not an image".to_vec(), 400).await;
+    refused(good[..good.len() / 2].to_vec(), 400).await;
+    refused(bomb(), 400).await;
+    refused(Vec::new(), 400).await;
+    let large = reqwest::Client::new()
+        .post(format!("{}/api/v1/groups/imagenet/classify", folder.url()))
+        .body(vec![0; 100 << 20])
+        .send()
+        .await;
+    // The gateway may close the connection before all of it is sent.
+    assert!(large.is_err() || large.is_ok_and(|response| response.status() == 413));
+
+    let infer = async |group: &str, body: Value| {
+        let url = format!("{}/v2/models/{group}/infer", folder.url());
+        let response = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let input = json!({ "name": "image", "shape": [1, 2, 3], "datatype": "UINT8", "data": [1, 2, 3, 4, 5, 6] });
+    let (status, body) = infer("imagenet", json!({ "inputs": [input] })).await;
+    assert_eq!(status, 400, "{body}");
+    let (status, body) = infer("nobody", json!({ "inputs": [] })).await;
+    assert_eq!(status, 404, "{body}");
+    let (status, body) = infer("imagenet", json!({ "inputs": "garbage" })).await;
+    assert_eq!(status, 400, "{body}");
+
+    let (status, body) = classify(folder, "", good).await;
+    assert_eq!((status, &body["results"][0]["label"]), (200, &json!("strawberry")), "the service is alive: {body}");
+}
+
+/// A PNG of 60,000 × 60,000 pixels in a few bytes.
+fn bomb() -> Vec<u8> {
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+    png.extend(60_000u32.to_be_bytes());
+    png.extend(60_000u32.to_be_bytes());
+    png.extend([8, 2, 0, 0, 0, 0, 0, 0, 0]);
+    png
+}
+
+async fn inference_protocol_answers(folder: &Folder) {
+    let get = async |path: &str| reqwest::get(format!("{}{path}", folder.url())).await.unwrap();
+    assert_eq!(get("/v2").await.json::<Value>().await.unwrap()["name"], "dropbear");
+    assert!(get("/v2/health/live").await.status().is_success());
+    assert!(get("/v2/health/ready").await.status().is_success());
+    let metadata: Value = get("/v2/models/imagenet").await.json().await.unwrap();
+    assert_eq!(metadata["inputs"][0]["name"], "image");
+}

@@ -1,0 +1,129 @@
+//! A market of real processes, started and stopped as a user would.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use dropbear_model_node::zoo::{Photo, Zoo, cache_directory};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command as AsyncCommand};
+
+pub(crate) const DROPBEAR: &str = env!("CARGO_BIN_EXE_dropbear");
+
+/// Runs `dropbear` to its end.
+pub(crate) fn dropbear(arguments: &[&str]) -> Output {
+    Command::new(DROPBEAR).args(arguments).output().unwrap()
+}
+
+/// What a command printed on both streams.
+pub(crate) fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
+}
+
+/// A market's folder, made with `dropbear init`.
+pub(crate) struct Folder {
+    root: TempDir,
+    pub(crate) port_base: u16,
+}
+
+/// A base from which a market's ports are free, different for each test process and call.
+fn free_port_base() -> u16 {
+    use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let process = (std::process::id() % 20) as u16;
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    loop {
+        let base = 33_000 + (process * 3 + NEXT.fetch_add(1, Relaxed)) % 60 * 400;
+        let mut needed = (0..2).chain(10..14).chain(150..154).chain(300..304);
+        if needed.all(|offset| is_free(base + offset)) {
+            return base;
+        }
+    }
+}
+
+impl Folder {
+    pub(crate) fn init(group: &str) -> Self {
+        let folder = Self { root: tempfile::tempdir().unwrap(), port_base: free_port_base() };
+        let base = folder.port_base.to_string();
+        let dir = folder.dir();
+        let made = dropbear(&["init", dir.to_str().unwrap(), "--group", group, "--port-base", &base]);
+        assert!(made.status.success(), "{}", said(&made));
+        folder
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.root.path().join("market")
+    }
+
+    pub(crate) fn genesis(&self) -> PathBuf {
+        self.dir().join("genesis.json")
+    }
+
+    /// A place for a test's own files.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port_base)
+    }
+
+    /// Takes a service out of what `up` starts, for a test to run it itself; gives its configuration file.
+    pub(crate) fn take_out(&self, service: &str, config: &str) -> PathBuf {
+        let from = self.dir().join(service).join(config);
+        let to = from.with_extension("taken");
+        std::fs::rename(from, &to).unwrap();
+        to
+    }
+}
+
+/// A running `dropbear up`.
+pub(crate) struct Up {
+    child: Child,
+}
+
+impl Up {
+    pub(crate) async fn start(folder: &Folder) -> Self {
+        let mut child = AsyncCommand::new(DROPBEAR)
+            .arg("up")
+            .arg(folder.dir())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.starts_with("ready:") {
+                return Self { child };
+            }
+        }
+        panic!("`dropbear up` ended: {:?}", child.wait().await);
+    }
+
+    /// Stops it with SIGTERM; it must end well.
+    pub(crate) async fn stop(mut self) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+        assert!(self.child.wait().await.unwrap().success());
+    }
+}
+
+/// The sample photos, fetched by `init`.
+pub(crate) fn photos() -> Vec<Photo> {
+    Zoo::open(&cache_directory().unwrap()).unwrap().photos()
+}
+
+pub(crate) fn photo(name: &str) -> PathBuf {
+    photos().into_iter().map(|photo| photo.path).find(|path| path.ends_with(name)).unwrap()
+}
+
+/// Posts a picture to the group; gives status and body.
+pub(crate) async fn classify(folder: &Folder, query: &str, picture: Vec<u8>) -> (u16, Value) {
+    let url = format!("{}/api/v1/groups/imagenet/classify{query}", folder.url());
+    let response = reqwest::Client::new().post(url).body(picture).send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
