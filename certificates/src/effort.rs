@@ -159,10 +159,10 @@ impl SeenQuorums {
             return;
         }
         self.order.push_back(key);
-        if self.order.len() > self.quorums_max {
-            if let Some(oldest) = self.order.pop_front() {
-                self.seen.remove(&oldest);
-            }
+        if self.order.len() > self.quorums_max
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
         }
     }
 
@@ -192,12 +192,7 @@ pub struct Effort<'a> {
 
 impl Effort<'_> {
     /// Checks one signature within the budget.
-    pub(crate) fn verifies(
-        &mut self,
-        key: &PublicKey,
-        message: &[u8],
-        signature: &Signature,
-    ) -> Result<bool, Refusal> {
+    pub(crate) fn verifies(&mut self, key: &PublicKey, message: &[u8], signature: &Signature) -> Result<bool, Refusal> {
         self.budget.signature()?;
         Ok(match self.tables {
             Some(tables) => tables.verifies(key, message, signature),

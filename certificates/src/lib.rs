@@ -54,6 +54,8 @@ pub mod policy;
 pub mod receipt;
 pub mod record;
 pub mod request;
+#[cfg(feature = "samples")]
+pub mod samples;
 pub mod trust;
 pub mod verify;
 

@@ -26,10 +26,10 @@ pub(crate) fn check_openings(
     if shown.models.as_ref().is_some_and(|models| models.digest() != record.model_set) {
         return Err(Refusal::Opening("the model set"));
     }
-    if let Some(opening) = &shown.result {
-        if record.result.is_none() || open(opening, result_commitment_opened) != record.result {
-            return Err(Refusal::Opening("the result"));
-        }
+    if let Some(opening) = &shown.result
+        && (record.result.is_none() || open(opening, result_commitment_opened) != record.result)
+    {
+        return Err(Refusal::Opening("the result"));
     }
     for (group, opening) in &shown.single_votes {
         let commitment = record.votes.get(*group).and_then(|group| group.commitment);
@@ -117,7 +117,8 @@ fn check_ballot(
     let Ok(statement) = BallotStatement::from_bytes(&proof.statement) else {
         return refuse("the statement is malformed");
     };
-    let named = (statement.genesis, &statement.group, statement.charter) == (record.genesis, &record.group, record.charter);
+    let named =
+        (statement.genesis, &statement.group, statement.charter) == (record.genesis, &record.group, record.charter);
     if !named || statement.owner != seat.key || statement.expiry_ms < record.agreed_ms {
         return refuse("the statement speaks of another market, group, charter or owner, or had expired");
     }
