@@ -11,24 +11,20 @@ use dropbear_certificates::samples::{Case, Market, governance};
 use dropbear_certificates::{Assurance, Attachments, Certificate, Effort, KeyTables, Policy, SeenQuorums, TrustRoot};
 use ed25519_dalek::{Signature, VerifyingKey};
 
-/// The fastest of several rounds, per call: what the code costs when nothing else runs.
+/// The fastest of many short rounds, per call: what the code costs when nothing else runs.
 fn time(mut call: impl FnMut()) -> Duration {
-    const ROUND: Duration = Duration::from_millis(60);
-    let mut calls = 1;
-    loop {
+    const ROUND: Duration = Duration::from_millis(1);
+    const ROUNDS: usize = 400;
+    let mut round = |calls: u32| {
         let start = Instant::now();
         (0..calls).for_each(|_| call());
-        if start.elapsed() > ROUND {
-            break;
-        }
+        start.elapsed()
+    };
+    let mut calls = 1;
+    while round(calls) < ROUND {
         calls *= 2;
     }
-    let round = |_| {
-        let start = Instant::now();
-        (0..calls).for_each(|_| call());
-        start.elapsed() / calls
-    };
-    (0..12).map(round).min().unwrap_or_default()
+    (0..ROUNDS).map(|_| round(calls) / calls).min().unwrap_or_default()
 }
 
 struct Row {

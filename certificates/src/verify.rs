@@ -13,7 +13,7 @@ use crate::certificate::Certificate;
 use crate::charter::Charter;
 use crate::conflict::Attested;
 use crate::digest::Digest;
-use crate::effort::{Effort, SeenQuorums};
+use crate::effort::Effort;
 use crate::error::Refusal;
 use crate::genesis::Committee;
 use crate::header::Header;
@@ -100,19 +100,12 @@ impl Certificate {
 
     /// The attestations, from memory if this very quorum verified before.
     fn check_quorum(&self, committee: &Committee, effort: &mut Effort<'_>) -> Result<Bitmap, Refusal> {
-        let check = |effort: &mut Effort<'_>| {
-            check_attestations(&self.header, committee, &self.signers, &self.signatures, effort)
-        };
-        if effort.seen.is_none() {
-            return check(effort);
-        }
-        let key = SeenQuorums::key(&self.template, &self.header.record_root, &self.signers, &self.signatures);
-        if effort.seen.as_ref().is_some_and(|seen| seen.contains(&key)) {
+        if effort.seen.as_ref().is_some_and(|seen| seen.contains(self)) {
             return Bitmap::from_bytes(&self.signers, committee.members.len()).map_err(Refusal::Malformed);
         }
-        let signers = check(effort)?;
+        let signers = check_attestations(&self.header, committee, &self.signers, &self.signatures, effort)?;
         if let Some(seen) = &mut effort.seen {
-            seen.insert(key);
+            seen.insert(self);
         }
         Ok(signers)
     }
