@@ -25,6 +25,14 @@ use crate::request::Origin;
 pub use crate::trust::TrustRoot;
 use crate::trust::places;
 
+/// What no certificate proves; whoever shows a verdict shows this with it.
+pub const NOT_PROVEN: [&str; 4] = [
+    "that the named weights really computed the votes",
+    "that the owners are independent of each other",
+    "that the client did not ask before under another nonce",
+    "anything, if a quorum of the committee colluded or lost its keys",
+];
+
 /// A certificate that verified. Only [`Certificate::verify`] makes one.
 #[derive(Clone, Debug)]
 pub struct Verified {
@@ -200,7 +208,7 @@ impl Verified {
 
     /// The attachments; all of them open what the record commits to.
     #[must_use]
-    pub const fn attachments(&self) -> &Attachments {
+    pub fn attachments(&self) -> &Attachments {
         &self.certificate.attachments
     }
 
