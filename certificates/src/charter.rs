@@ -4,13 +4,16 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::bitmap::PLACES_MAX;
-use crate::cbor::{CborError, Decoder, Encoder};
+use crate::cbor::{CborError, Decoder, Encoder, INT_MAX};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::policy::{Agreement, Assurance, Policy, Vote};
 
 /// Names of groups, owners, models and members have at most this many bytes.
 pub const NAME_BYTES_MAX: usize = 64;
+
+/// A disclosed party or lineage has at most this many bytes.
+pub const DISCLOSURE_BYTES_MAX: usize = 256;
 
 /// One owner's place on a group's roster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +70,9 @@ pub enum CharterError {
     /// No default assurance, or one that the policy cannot reach.
     #[error("the default assurance must be supported, decisive or robust, and within reach of the policy")]
     Assurance,
+    /// A text is too long or a number too large.
+    #[error("task names have at most 64 bytes, parties and lineages 256; numbers stay below 2^53")]
+    Bounds,
     /// The policy's parameters do not fit the roster.
     #[error("the policy's parameters are out of bounds; quorums need 2k > owners + fault bound")]
     Policy,
@@ -99,6 +105,13 @@ impl Charter {
         let owners = self.roster.len();
         if owners == 0 || owners > PLACES_MAX || self.faults > (owners as u64 - 1) / 3 {
             return Err(CharterError::Faults);
+        }
+        let numbers = [self.notice_blocks, self.approvals, self.fee];
+        let disclosed = self.roster.iter().flat_map(|seat| [&seat.party, &seat.lineage]);
+        let texts_fit =
+            self.task.len() <= NAME_BYTES_MAX && disclosed.into_iter().all(|text| text.len() <= DISCLOSURE_BYTES_MAX);
+        if !texts_fit || numbers.into_iter().any(|number| number > INT_MAX) {
+            return Err(CharterError::Bounds);
         }
         if !is_name(&self.group) || self.roster.iter().any(|seat| !is_name(&seat.owner)) {
             return Err(CharterError::Name);
@@ -174,7 +187,7 @@ impl Charter {
             input.array_of(4)?;
             let owner = input.text(NAME_BYTES_MAX)?.into();
             let key = PublicKey::from_bytes(&input.fixed()?).map_err(|_| CborError::Bounds)?;
-            let (party, lineage) = (input.text(256)?.into(), input.text(256)?.into());
+            let (party, lineage) = (input.text(DISCLOSURE_BYTES_MAX)?.into(), input.text(DISCLOSURE_BYTES_MAX)?.into());
             roster.push(Seat { owner, key, party, lineage });
         }
         let charter = Self {

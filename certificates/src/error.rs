@@ -94,6 +94,30 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every code there is.
+    pub const CODES: [&'static str; 20] = [
+        "too-large",
+        "malformed",
+        "unknown-version",
+        "malformed-record",
+        "malformed-header",
+        "bad-path",
+        "other-genesis",
+        "bad-chain",
+        "unknown-committee",
+        "outside-epoch",
+        "no-quorum",
+        "bad-signature",
+        "contradiction",
+        "unknown-charter",
+        "charter-not-in-force",
+        "wrong-outcome",
+        "expired-request",
+        "bad-opening",
+        "bad-ballot",
+        "budget-exhausted",
+    ];
+
     /// A stable code for programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -126,7 +150,7 @@ impl Refusal {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Genesis | Self::Committee | Self::Charter | Self::Version(_) | Self::Budget => Fault::Verifier,
-            Self::EpochSpan | Self::CharterSpan | Self::Binding | Self::Outcome | Self::Expired => Fault::Committee,
+            Self::CharterSpan | Self::Binding | Self::Outcome | Self::Expired => Fault::Committee,
             _ => Fault::Bearer,
         }
     }

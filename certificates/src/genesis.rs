@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::bitmap::PLACES_MAX;
-use crate::cbor::{CborError, Decoder, Encoder};
+use crate::cbor::{CborError, Decoder, Encoder, INT_MAX};
 use crate::charter::{Charter, CharterError, NAME_BYTES_MAX, is_name};
 use crate::digest::Digest;
 use crate::key::PublicKey;
@@ -159,6 +159,9 @@ pub enum GenesisError {
     /// Two groups share a name.
     #[error("two groups share a name")]
     Groups,
+    /// A number is too large, or a list too long.
+    #[error("numbers stay below 2^53; at most 1024 gateways and 1024 groups")]
+    Bounds,
     /// A charter breaks a rule.
     #[error("a charter is not acceptable: {0}")]
     Charter(#[from] CharterError),
@@ -170,6 +173,11 @@ impl Genesis {
     /// # Errors
     /// [`GenesisError`] names the first rule that is broken.
     pub fn check(&self) -> Result<(), GenesisError> {
+        let numbers = [self.created_ms, self.rules.request_lifetime_ms_max, self.rules.clock_skew_ms_max];
+        let lists_fit = self.gateways.len() <= GATEWAYS_MAX && self.charters.len() <= GROUPS_MAX;
+        if !lists_fit || numbers.into_iter().any(|number| number > INT_MAX) {
+            return Err(GenesisError::Bounds);
+        }
         if !self.committee.is_well_formed() || self.committee.epoch != 0 {
             return Err(GenesisError::Committee);
         }

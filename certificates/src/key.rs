@@ -108,6 +108,13 @@ impl SecretKey {
         Self(ed25519_dalek::SigningKey::from_bytes(seed))
     }
 
+    /// The seed itself: handle with care.
+    #[cfg(feature = "samples")]
+    #[must_use]
+    pub fn seed(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
     /// The public half.
     #[must_use]
     pub fn public(&self) -> PublicKey {
