@@ -75,6 +75,11 @@ impl Finding {
         Self { standing, assurance, votes, abstained, missing }
     }
 
+    /// Whether there is an answer.
+    pub(crate) const fn is_agreed(&self) -> bool {
+        matches!(self.standing, Standing::Agreed(_))
+    }
+
     /// Whether every owner that answered said that its model cannot read the input.
     #[must_use]
     pub(crate) fn is_unreadable(&self) -> bool {

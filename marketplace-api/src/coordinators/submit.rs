@@ -31,7 +31,7 @@ pub(crate) enum Settled {
 #[derive(Clone, Debug)]
 pub(crate) enum Fate {
     /// In this record.
-    Recorded(ProvenRecord),
+    Recorded(Box<ProvenRecord>),
     /// Not recorded, as at least one honest coordinator says.
     Refused { code: String, message: String },
 }
@@ -236,11 +236,8 @@ impl Submitting<'_> {
 
     fn problem(&mut self, problem: Option<String>) {
         const PROBLEMS_MAX: usize = 16;
-        if let Some(problem) = problem.filter(|_| self.problems.len() < PROBLEMS_MAX) {
-            if !self.problems.contains(&problem) {
-                self.problems.push(problem);
-            }
-        }
+        let room = self.problems.len() < PROBLEMS_MAX;
+        self.problems.extend(problem.filter(|problem| room && !self.problems.contains(problem)));
     }
 
     fn settled(&self) -> Option<Settled> {
@@ -255,7 +252,7 @@ impl Submitting<'_> {
 
     fn fate(&self, item: usize, header: &Digest) -> Option<Fate> {
         if let Some((_, proven)) = self.leaves.get(&self.ids[item]).filter(|(of, _)| of == header) {
-            return Some(Fate::Recorded(proven.clone()));
+            return Some(Fate::Recorded(Box::new(proven.clone())));
         }
         let said = self.outcomes.values().filter_map(|outcomes| match &outcomes[item].outcome {
             Some(Outcome::Refusal(refusal)) => Some(refusal),
