@@ -38,6 +38,14 @@ pub fn vote_leaf(request_id: &Digest, commitment: Option<&Digest>, output: &Dige
     merkle::leaf_hash(&leaf.finish())
 }
 
+/// A ballot's leaf under the ballots root: `[statement, signature]`.
+#[must_use]
+pub fn ballot_leaf(statement: &[u8], signature: &Signature) -> Digest {
+    let mut leaf = Encoder::new();
+    leaf.array(2).bytes(statement).bytes(signature);
+    merkle::leaf_hash(&leaf.finish())
+}
+
 /// What an owner signs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BallotStatement {
@@ -97,7 +105,7 @@ impl BallotStatement {
 }
 
 /// One owner's answer to one request, as a ballot's body lists it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// What the owner votes.
     pub vote: Vote,
@@ -134,7 +142,7 @@ pub enum BallotError {
 #[must_use]
 pub fn votes_root<'a>(requests: impl Iterator<Item = (&'a Digest, &'a Digest)>, answers: &[Answer]) -> Digest {
     let leaf = |((id, salt), answer): ((&Digest, &Digest), &Answer)| {
-        vote_leaf(id, vote_commitment(salt, answer.vote).as_ref(), &answer.output)
+        vote_leaf(id, vote_commitment(salt, &answer.vote).as_ref(), &answer.output)
     };
     let leaves: Vec<_> = requests.zip(answers).map(leaf).collect();
     merkle::root(&leaves)
@@ -172,9 +180,7 @@ impl Ballot {
     /// This ballot's leaf under the ballots root: `[statement, signature]`.
     #[must_use]
     pub fn leaf(&self) -> Digest {
-        let mut out = Encoder::new();
-        out.array(2).bytes(&self.statement.to_bytes()).bytes(&self.signature);
-        merkle::leaf_hash(&out.finish())
+        ballot_leaf(&self.statement.to_bytes(), &self.signature)
     }
 
     /// Writes statement, signature and body.

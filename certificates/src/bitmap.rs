@@ -69,13 +69,25 @@ impl Bitmap {
     }
 
     pub(crate) fn decode(input: &mut Decoder<'_>, places: usize) -> Result<Self, CborError> {
-        let bytes = input.bytes(places.div_ceil(8))?.to_vec();
-        let map = Self { places, bytes };
-        let padding = !places.is_multiple_of(8) && map.bytes.last().is_some_and(|last| last >> (places % 8) != 0);
-        if map.bytes.len() != places.div_ceil(8) {
+        Self::from_bytes(input.bytes(places.div_ceil(8))?, places)
+    }
+
+    /// The bytes: as many as the roster needs.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Reads a set over `places`.
+    ///
+    /// # Errors
+    /// [`CborError`] if the bytes are not as many as the roster needs, or a padding bit is set.
+    pub fn from_bytes(bytes: &[u8], places: usize) -> Result<Self, CborError> {
+        if bytes.len() != places.div_ceil(8) {
             return Err(CborError::Bounds);
         }
-        if padding { Err(CborError::NotDeterministic) } else { Ok(map) }
+        let padding = !places.is_multiple_of(8) && bytes.last().is_some_and(|last| last >> (places % 8) != 0);
+        if padding { Err(CborError::NotDeterministic) } else { Ok(Self { places, bytes: bytes.to_vec() }) }
     }
 }
 

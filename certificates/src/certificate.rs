@@ -2,129 +2,34 @@
 
 use alloc::vec::Vec;
 
-use crate::bitmap::{Bitmap, PLACES_MAX};
+pub use crate::attachments::{Attachments, BallotProof, RequestAttachment, ValueOpening, VotesAttachment};
+use crate::attachments::{chunks, decode_path, encode_path};
+use crate::bitmap::PLACES_MAX;
 use crate::cbor::{CborError, Decoder, Encoder};
-use crate::charter::ModelSet;
+use crate::chain::split_attestations;
 use crate::digest::Digest;
 use crate::error::Refusal;
 use crate::genesis::Committee;
-use crate::header::Header;
-use crate::key::{PublicKey, SIGNATURE_BYTES, Signature};
-use crate::merkle::{self, PATH_LENGTH_MAX};
-use crate::policy::Vote;
+use crate::header::{Header, TEMPLATE_BYTES_MAX};
+use crate::key::{SIGNATURE_BYTES, Signature};
+use crate::merkle;
 use crate::record::Record;
-use crate::request::RequestOpening;
 
 /// No certificate is larger.
 pub const CERTIFICATE_BYTES_MAX: usize = 65_536;
 
 const VERSION: u64 = 1;
-const TEMPLATE_BYTES_MAX: usize = 512;
+const ITEMS: usize = 7;
+/// No version, known or to come, has more items.
+const ITEMS_MAX: usize = 255;
 const RECORD_BYTES_MAX: usize = 16_384;
-const MODEL_SET_BYTES_MAX: usize = 32_768;
-
-/// What the holder can show beyond the record; each part opens one of its commitments.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attachments {
-    /// Opens the request id and the request commitment.
-    pub request: Option<RequestAttachment>,
-    /// Opens the votes.
-    pub votes: Option<VotesAttachment>,
-    /// The model versions in force, behind the model-set digest.
-    pub models: Option<ModelSet>,
-}
-
-/// Opens the request: with it, the certificate speaks of one input and one requester.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestAttachment {
-    /// Who signed the request: the client, or the gateway that minted it.
-    pub key: PublicKey,
-    /// The request's nonce.
-    pub nonce: [u8; 16],
-    /// Opens the commitment to the input.
-    pub opening: RequestOpening,
-    /// The requester's signature, where it is shown.
-    pub signature: Option<Signature>,
-}
-
-/// Opens all votes of a record: one salt, one value per vote group but the abstentions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VotesAttachment {
-    /// Salt of the vote field.
-    pub salt: Digest,
-    /// The votes, in the record's order.
-    pub votes: Vec<Vote>,
-}
-
-impl Attachments {
-    fn encode(&self, out: &mut Encoder) {
-        let parts = [self.request.is_some(), self.votes.is_some(), self.models.is_some()];
-        out.map(parts.into_iter().filter(|part| *part).count());
-        if let Some(request) = &self.request {
-            out.uint(1).array(6).bytes(request.key.as_bytes()).bytes(&request.nonce);
-            out.digest(&request.opening.salt).digest(&request.opening.seed_digest).digest(&request.opening.input);
-            match &request.signature {
-                Some(signature) => out.bytes(signature),
-                None => out.null(),
-            };
-        }
-        if let Some(votes) = &self.votes {
-            out.uint(2).array(2).digest(&votes.salt).array(votes.votes.len());
-            for vote in &votes.votes {
-                vote.encode(out);
-            }
-        }
-        if let Some(models) = &self.models {
-            out.uint(3).bytes(&models.to_bytes());
-        }
-    }
-
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, CborError> {
-        let mut attachments = Self::default();
-        let mut last = 0;
-        for _ in 0..input.map(3)? {
-            let key = input.uint()?;
-            if key <= last {
-                return Err(CborError::NotDeterministic);
-            }
-            last = key;
-            match key {
-                1 => attachments.request = Some(RequestAttachment::decode(input)?),
-                2 => attachments.votes = Some(VotesAttachment::decode(input)?),
-                3 => attachments.models = Some(ModelSet::from_bytes(input.bytes(MODEL_SET_BYTES_MAX)?)?),
-                _ => return Err(CborError::Bounds),
-            }
-        }
-        Ok(attachments)
-    }
-}
-
-impl RequestAttachment {
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, CborError> {
-        input.array_of(6)?;
-        let key = PublicKey::from_bytes(&input.fixed()?).map_err(|_| CborError::Bounds)?;
-        let nonce = input.fixed()?;
-        let opening = RequestOpening { salt: input.digest()?, seed_digest: input.digest()?, input: input.digest()? };
-        let signature = if input.null() { None } else { Some(input.fixed()?) };
-        Ok(Self { key, nonce, opening, signature })
-    }
-}
-
-impl VotesAttachment {
-    fn decode(input: &mut Decoder<'_>) -> Result<Self, CborError> {
-        input.array_of(2)?;
-        let salt = input.digest()?;
-        let count = input.array(PLACES_MAX)?;
-        let votes = (0..count).map(|_| Vote::decode(input)).collect::<Result<_, _>>()?;
-        Ok(Self { salt, votes })
-    }
-}
 
 /// A certificate as received: parsed, *not verified*. [`Certificate::verify`](crate::verify) makes a
 /// [`Verified`](crate::verify::Verified) of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     pub(crate) header: Header,
+    pub(crate) template: Vec<u8>,
     pub(crate) path: Vec<Digest>,
     pub(crate) signers: Vec<u8>,
     pub(crate) signatures: Vec<Signature>,
@@ -145,26 +50,17 @@ impl Certificate {
         attestations: &[(usize, Signature)],
         attachments: Attachments,
     ) -> Self {
-        let mut signers = Bitmap::new(committee.members.len());
-        for (place, _) in attestations {
-            signers.insert(*place);
-        }
-        let mut out = Encoder::new();
-        signers.encode(&mut out);
-        let encoded = out.finish();
-        let signers = encoded[encoded.len() - committee.members.len().div_ceil(8)..].to_vec();
-        let signatures = attestations.iter().map(|(_, signature)| *signature).collect();
-        Self { header, path, signers, signatures, record, attachments }
+        let (signers, signatures) = split_attestations(committee, attestations);
+        Self { template: header.template(), header, path, signers, signatures, record, attachments }
     }
 
     /// The compact form.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Encoder::new();
-        let path: Vec<u8> = self.path.iter().flat_map(|node| node.0).collect();
-        let signatures: Vec<u8> = self.signatures.iter().flatten().copied().collect();
-        out.array(7).uint(VERSION).bytes(&self.header.template()).bytes(&path);
-        out.bytes(&self.signers).bytes(&signatures).bytes(&self.record.to_bytes());
+        out.array(ITEMS).uint(VERSION).bytes(&self.template);
+        encode_path(&mut out, &self.path);
+        out.bytes(&self.signers).bytes(self.signatures.as_flattened()).bytes(&self.record.to_bytes());
         self.attachments.encode(&mut out);
         out.finish()
     }
@@ -177,28 +73,14 @@ impl Certificate {
         if bytes.len() > CERTIFICATE_BYTES_MAX {
             return Err(Refusal::TooLarge);
         }
-        let malformed = Refusal::Malformed;
         let mut input = Decoder::new(bytes);
-        input.array_of(7).map_err(malformed)?;
-        match input.uint().map_err(malformed)? {
-            VERSION => {}
+        let items = input.array(ITEMS_MAX).map_err(Refusal::Malformed)?;
+        match input.uint().map_err(Refusal::Malformed)? {
+            VERSION if items == ITEMS => {}
+            VERSION => return Err(Refusal::Malformed(CborError::Bounds)),
             version => return Err(Refusal::Version(version)),
         }
-        let template = input.bytes(TEMPLATE_BYTES_MAX).map_err(malformed)?;
-        let path = chunks(input.bytes(32 * PATH_LENGTH_MAX).map_err(malformed)?).map_err(malformed)?;
-        let path: Vec<_> = path.into_iter().map(Digest).collect();
-        let signers = input.bytes(PLACES_MAX.div_ceil(8)).map_err(malformed)?.to_vec();
-        let signatures = chunks(input.bytes(SIGNATURE_BYTES * PLACES_MAX).map_err(malformed)?).map_err(malformed)?;
-        let record_bytes = input.bytes(RECORD_BYTES_MAX).map_err(malformed)?;
-        let attachments = Attachments::decode(&mut input).map_err(malformed)?;
-        input.finish().map_err(malformed)?;
-
-        let record = Record::from_bytes(record_bytes).map_err(Refusal::Record)?;
-        let mut header = Header::from_template(template, Digest::ZERO).map_err(Refusal::Header)?;
-        let leaf = merkle::leaf_hash(record_bytes);
-        header.record_root =
-            merkle::root_from_path(leaf, record.leaf_index, header.tree_size, &path).ok_or(Refusal::Path)?;
-        Ok(Self { header, path, signers, signatures, record, attachments })
+        Parts::decode(input).map_err(Refusal::Malformed)?.assemble()
     }
 
     /// The certificate's identity: equal for any q attestations of the same record, whatever is attached.
@@ -233,7 +115,44 @@ impl Certificate {
     }
 }
 
-fn chunks<const N: usize>(bytes: &[u8]) -> Result<Vec<[u8; N]>, CborError> {
-    let (chunks, rest) = bytes.as_chunks();
-    if rest.is_empty() { Ok(chunks.to_vec()) } else { Err(CborError::Bounds) }
+/// The items of a certificate, cut but not read.
+struct Parts<'a> {
+    template: &'a [u8],
+    path: Vec<Digest>,
+    signers: &'a [u8],
+    signatures: &'a [Signature],
+    record: &'a [u8],
+    attachments: Attachments,
+}
+
+impl<'a> Parts<'a> {
+    fn decode(mut input: Decoder<'a>) -> Result<Self, CborError> {
+        let parts = Self {
+            template: input.bytes(TEMPLATE_BYTES_MAX)?,
+            path: decode_path(&mut input)?,
+            signers: input.bytes(PLACES_MAX.div_ceil(8))?,
+            signatures: chunks(input.bytes(SIGNATURE_BYTES * PLACES_MAX)?)?,
+            record: input.bytes(RECORD_BYTES_MAX)?,
+            attachments: Attachments::decode(&mut input)?,
+        };
+        input.finish()?;
+        Ok(parts)
+    }
+
+    fn assemble(self) -> Result<Certificate, Refusal> {
+        let record = Record::from_bytes(self.record).map_err(Refusal::Record)?;
+        let mut header = Header::from_template(self.template, Digest::ZERO).map_err(Refusal::Header)?;
+        let leaf = merkle::leaf_hash(self.record);
+        header.record_root =
+            merkle::root_from_path(leaf, record.leaf_index, header.tree_size, &self.path).ok_or(Refusal::Path)?;
+        Ok(Certificate {
+            header,
+            template: self.template.to_vec(),
+            path: self.path,
+            signers: self.signers.to_vec(),
+            signatures: self.signatures.to_vec(),
+            record,
+            attachments: self.attachments,
+        })
+    }
 }

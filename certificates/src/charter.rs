@@ -7,7 +7,7 @@ use crate::bitmap::PLACES_MAX;
 use crate::cbor::{CborError, Decoder, Encoder};
 use crate::digest::Digest;
 use crate::key::PublicKey;
-use crate::policy::{Assurance, Policy};
+use crate::policy::{Agreement, Assurance, Policy, Vote};
 
 /// Names of groups, owners, models and members have at most this many bytes.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -64,9 +64,12 @@ pub enum CharterError {
     /// A name is empty, too long, or has characters outside `a-z 0-9 - . _`.
     #[error("names are 1 to 64 characters of a-z, 0-9, '-', '.' and '_'")]
     Name,
-    /// No default assurance, or one that cannot be demanded.
-    #[error("the default assurance must be supported, decisive or robust")]
+    /// No default assurance, or one that the policy cannot reach.
+    #[error("the default assurance must be supported, decisive or robust, and within reach of the policy")]
     Assurance,
+    /// The policy's parameters do not fit the roster.
+    #[error("the policy's parameters are out of bounds; quorums need 2k > owners + fault bound")]
+    Policy,
 }
 
 /// Whether `name` can name a group, owner, model or member.
@@ -100,7 +103,10 @@ impl Charter {
         if !is_name(&self.group) || self.roster.iter().any(|seat| !is_name(&seat.owner)) {
             return Err(CharterError::Name);
         }
-        if self.assurance == Assurance::None {
+        if !self.policy.is_well_formed(owners as u64, self.faults) {
+            return Err(CharterError::Policy);
+        }
+        if self.assurance == Assurance::None || self.assurance > self.policy.strongest() {
             return Err(CharterError::Assurance);
         }
         let twice = |(place, seat): (usize, &Seat)| {
@@ -113,6 +119,18 @@ impl Charter {
     #[must_use]
     pub fn place(&self, key: &PublicKey) -> Option<usize> {
         self.roster.iter().position(|seat| seat.key == *key)
+    }
+
+    /// Whether a ballot may say this; what it may not counts as an abstention.
+    #[must_use]
+    pub fn admits(&self, vote: &Vote) -> bool {
+        self.policy.admits(vote, self.classes)
+    }
+
+    /// Combines the votes of one request: one place per owner of the roster, `None` where no ballot is counted.
+    #[must_use]
+    pub fn combine(&self, votes: &[Option<Vote>]) -> Agreement {
+        self.policy.combine(votes, self)
     }
 
     /// The fault bound as a count of owners.

@@ -37,9 +37,23 @@ pub enum Refusal {
     /// The committee is not one that the trust root vouches for.
     #[error("the certificate names a committee that the trust root does not vouch for")]
     Committee,
+    /// The epoch's committee may not attest a header at this seq.
+    #[error("the header lies outside the epoch of the committee that signed it")]
+    EpochSpan,
+    /// A link of the governance chain does not hold.
+    #[error("link {link} of the governance chain does not hold: {reason}")]
+    Chain {
+        /// The link, from 0.
+        link: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The charter is not known.
     #[error("the certificate names a charter that the trust root does not contain")]
     Charter,
+    /// The charter was not in force.
+    #[error("the charter was not in force at the record's seq")]
+    CharterSpan,
     /// The Merkle path does not fit the record's place.
     #[error("the Merkle path does not fit the record's place in its block")]
     Path,
@@ -66,6 +80,17 @@ pub enum Refusal {
     /// An attachment does not open what the record commits to.
     #[error("an attachment does not open what the record commits to: {0}")]
     Opening(&'static str),
+    /// An owner's ballot does not prove its vote.
+    #[error("the ballot of owner {owner} does not prove its vote: {reason}")]
+    Ballot {
+        /// The owner's place on the roster.
+        owner: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The verifier's own bound on work.
+    #[error("the certificate needs more work than the verifier allows: raise the budget to verify it")]
+    Budget,
 }
 
 impl Refusal {
@@ -80,7 +105,10 @@ impl Refusal {
             Self::Header(_) => "malformed-header",
             Self::Genesis => "other-genesis",
             Self::Committee => "unknown-committee",
+            Self::EpochSpan => "outside-epoch",
+            Self::Chain { .. } => "bad-chain",
             Self::Charter => "unknown-charter",
+            Self::CharterSpan => "charter-not-in-force",
             Self::Path => "bad-path",
             Self::Quorum { .. } => "no-quorum",
             Self::Signature(_) => "bad-signature",
@@ -88,6 +116,8 @@ impl Refusal {
             Self::Outcome => "wrong-outcome",
             Self::Expired => "expired-request",
             Self::Opening(_) => "bad-opening",
+            Self::Ballot { .. } => "bad-ballot",
+            Self::Budget => "budget-exhausted",
         }
     }
 
@@ -95,8 +125,8 @@ impl Refusal {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::Genesis | Self::Committee | Self::Charter | Self::Version(_) => Fault::Verifier,
-            Self::Binding | Self::Outcome | Self::Expired => Fault::Committee,
+            Self::Genesis | Self::Committee | Self::Charter | Self::Version(_) | Self::Budget => Fault::Verifier,
+            Self::EpochSpan | Self::CharterSpan | Self::Binding | Self::Outcome | Self::Expired => Fault::Committee,
             _ => Fault::Bearer,
         }
     }

@@ -4,10 +4,23 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::bitmap::PLACES_MAX;
-use crate::cbor::Encoder;
-use crate::charter::{Charter, CharterError, is_name};
+use crate::cbor::{CborError, Decoder, Encoder};
+use crate::charter::{Charter, CharterError, NAME_BYTES_MAX, is_name};
 use crate::digest::Digest;
 use crate::key::PublicKey;
+
+/// A genesis names at most this many gateways.
+pub const GATEWAYS_MAX: usize = 1024;
+
+/// A genesis has at most this many groups.
+pub const GROUPS_MAX: usize = 1024;
+
+/// A charter's encoding is at most this large.
+pub const CHARTER_BYTES_MAX: usize = 131_072;
+
+fn key(input: &mut Decoder<'_>) -> Result<PublicKey, CborError> {
+    PublicKey::from_bytes(&input.fixed()?).map_err(|_| CborError::Bounds)
+}
 
 /// One consortium member's coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +55,49 @@ impl Committee {
         self.members.len() - self.faults()
     }
 
+    /// Whether there are 1 to [`PLACES_MAX`] members with allowed and different names, and no key serves twice.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        let alike = |(place, member): (usize, &Member)| {
+            self.members[..place].iter().any(|other| {
+                other.name == member.name || other.attestation == member.attestation || other.engine == member.engine
+            })
+        };
+        let fits = (1..=PLACES_MAX).contains(&self.members.len());
+        fits && self.members.iter().all(|member| is_name(&member.name)) && !self.members.iter().enumerate().any(alike)
+    }
+
+    /// Deterministic encoding.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        self.encode(&mut out);
+        out.finish()
+    }
+
+    /// Reads what [`Committee::to_bytes`] wrote and checks it.
+    ///
+    /// # Errors
+    /// [`CborError`] if the bytes are no well-formed committee.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut input = Decoder::new(bytes);
+        let committee = Self::decode(&mut input)?;
+        input.finish()?;
+        if committee.is_well_formed() { Ok(committee) } else { Err(CborError::Bounds) }
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, CborError> {
+        input.array_of(2)?;
+        let epoch = input.uint()?;
+        let mut members = Vec::new();
+        for _ in 0..input.array(PLACES_MAX)? {
+            input.array_of(3)?;
+            let name = input.text(NAME_BYTES_MAX)?.into();
+            members.push(Member { name, attestation: key(input)?, engine: key(input)? });
+        }
+        Ok(Self { epoch, members })
+    }
+
     fn encode(&self, out: &mut Encoder) {
         out.array(2).uint(self.epoch).array(self.members.len());
         for member in &self.members {
@@ -52,9 +108,7 @@ impl Committee {
     /// The config digest that headers and records carry.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let mut out = Encoder::new();
-        self.encode(&mut out);
-        Digest::tagged("dropbear/config/v1", &[&out.finish()])
+        Digest::tagged("dropbear/config/v1", &[&self.to_bytes()])
     }
 }
 
@@ -97,7 +151,7 @@ pub struct Genesis {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GenesisError {
     /// No members, too many, or two alike.
-    #[error("the committee needs 1 to 128 members with different names and keys, at epoch 0")]
+    #[error("the committee needs 1 to 128 members with different, allowed names and different keys, at epoch 0")]
     Committee,
     /// A name is not allowed.
     #[error("names are 1 to 64 characters of a-z, 0-9, '-', '.' and '_'")]
@@ -116,18 +170,10 @@ impl Genesis {
     /// # Errors
     /// [`GenesisError`] names the first rule that is broken.
     pub fn check(&self) -> Result<(), GenesisError> {
-        let members = &self.committee.members;
-        let alike = |(place, member): (usize, &Member)| {
-            members[..place].iter().any(|other| {
-                other.name == member.name || other.attestation == member.attestation || other.engine == member.engine
-            })
-        };
-        let members_fit = (1..=PLACES_MAX).contains(&members.len()) && self.committee.epoch == 0;
-        if !members_fit || members.iter().enumerate().any(alike) {
+        if !self.committee.is_well_formed() || self.committee.epoch != 0 {
             return Err(GenesisError::Committee);
         }
-        let names = members.iter().map(|member| &member.name).chain(self.gateways.iter().map(|gateway| &gateway.name));
-        if !is_name(&self.market) || !names.into_iter().all(|name| is_name(name)) {
+        if !is_name(&self.market) || !self.gateways.iter().all(|gateway| is_name(&gateway.name)) {
             return Err(GenesisError::Name);
         }
         for (place, charter) in self.charters.iter().enumerate() {
@@ -155,6 +201,33 @@ impl Genesis {
             out.bytes(&charter.to_bytes());
         }
         out.finish()
+    }
+
+    /// Reads what [`Genesis::to_bytes`] wrote and checks it.
+    ///
+    /// # Errors
+    /// [`CborError`] if the bytes are no well-formed genesis.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut input = Decoder::new(bytes);
+        input.array_of(7)?;
+        input.key(1)?;
+        let (market, created_ms) = (input.text(NAME_BYTES_MAX)?.into(), input.uint()?);
+        input.array_of(2)?;
+        let rules = Rules { request_lifetime_ms_max: input.uint()?, clock_skew_ms_max: input.uint()? };
+        let committee = Committee::decode(&mut input)?;
+        let mut gateways = Vec::new();
+        for _ in 0..input.array(GATEWAYS_MAX)? {
+            input.array_of(2)?;
+            gateways.push(GatewayIdentity { name: input.text(NAME_BYTES_MAX)?.into(), key: key(&mut input)? });
+        }
+        let mut charters = Vec::new();
+        for _ in 0..input.array(GROUPS_MAX)? {
+            charters.push(Charter::from_bytes(input.bytes(CHARTER_BYTES_MAX)?)?);
+        }
+        input.finish()?;
+        let genesis = Self { market, created_ms, rules, committee, gateways, charters };
+        genesis.check().map_err(|_| CborError::Bounds)?;
+        Ok(genesis)
     }
 
     /// The genesis digest: the market's identity in everything that is signed.

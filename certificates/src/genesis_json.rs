@@ -13,7 +13,7 @@ use crate::charter::{Charter, Seat, labels_digest};
 use crate::digest::Digest;
 use crate::genesis::{Committee, GatewayIdentity, Genesis, GenesisError, Member, Rules};
 use crate::key::PublicKey;
-use crate::policy::{Assurance, Policy};
+use crate::policy::{Assurance, Policy, TensorBounds};
 
 /// Why a file is no acceptable `genesis.json`.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +77,7 @@ struct CharterFile {
     group: String,
     task: String,
     classes: u32,
-    policy: String,
+    policy: PolicyFile,
     fault_bound: u64,
     assurance: String,
     notice_blocks: u64,
@@ -94,6 +94,75 @@ struct SeatFile {
     key: String,
     controlling_party: String,
     lineage: String,
+}
+
+/// A policy: its name alone, or with its parameters.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum PolicyFile {
+    Name(String),
+    Parameters(ParametersFile),
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ParametersFile {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ranks: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quorum: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tensor: Option<TensorFile>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epsilon: Option<u64>,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TensorFile {
+    length: u32,
+    fraction_bits: u32,
+    min: i64,
+    max: i64,
+}
+
+/// Exactly the parameters that the policy has must be there.
+fn policy(file: &PolicyFile) -> Option<Policy> {
+    let file = match file {
+        PolicyFile::Name(name) => return (name == "plurality").then_some(Policy::Plurality),
+        PolicyFile::Parameters(file) => file,
+    };
+    let tensor = file.tensor.map(|TensorFile { length, fraction_bits, min, max }| TensorBounds {
+        length,
+        fraction_bits,
+        min,
+        max,
+    });
+    match (file.name.as_str(), file.ranks, file.quorum, tensor, file.epsilon) {
+        ("plurality", None, None, None, None) => Some(Policy::Plurality),
+        ("borda", Some(ranks), None, None, None) => Some(Policy::Borda { ranks }),
+        ("exact", None, Some(quorum), None, None) => Some(Policy::Exact { quorum }),
+        ("median", None, None, Some(tensor), None) => Some(Policy::Median { tensor }),
+        ("trimmed-mean", None, None, Some(tensor), None) => Some(Policy::TrimmedMean { tensor }),
+        ("within", None, Some(quorum), Some(tensor), Some(epsilon)) => Some(Policy::Within { tensor, epsilon, quorum }),
+        _ => None,
+    }
+}
+
+fn policy_file(policy: Policy) -> PolicyFile {
+    let mut file = ParametersFile { name: policy.name().into(), ..ParametersFile::default() };
+    let tensor_file = |TensorBounds { length, fraction_bits, min, max }| TensorFile { length, fraction_bits, min, max };
+    match policy {
+        Policy::Plurality => return PolicyFile::Name(file.name),
+        Policy::Borda { ranks } => file.ranks = Some(ranks),
+        Policy::Exact { quorum } => file.quorum = Some(quorum),
+        Policy::Median { tensor } | Policy::TrimmedMean { tensor } => file.tensor = Some(tensor_file(tensor)),
+        Policy::Within { tensor, epsilon, quorum } => {
+            (file.tensor, file.epsilon, file.quorum) = (Some(tensor_file(tensor)), Some(epsilon), Some(quorum));
+        }
+    }
+    PolicyFile::Parameters(file)
 }
 
 const FORMAT: &str = "dropbear-genesis/1";
@@ -148,10 +217,7 @@ fn charter(file: CharterFile, tables: &mut LabelTables) -> Result<Charter, Genes
         let key = key(&seat.key)?;
         roster.push(Seat { owner: seat.name, key, party: seat.controlling_party, lineage: seat.lineage });
     }
-    let policy = match file.policy.as_str() {
-        "plurality" => Policy::Plurality,
-        _ => return Err(GenesisFileError::Field("policy")),
-    };
+    let policy = policy(&file.policy).ok_or(GenesisFileError::Field("policy"))?;
     let labels = file.labels.map(|labels| {
         let digest = labels_digest(&labels);
         tables.insert(digest, labels);
@@ -185,7 +251,7 @@ pub fn to_json(genesis: &Genesis, labels: &LabelTables) -> String {
         group: charter.group.clone(),
         task: charter.task.clone(),
         classes: charter.classes,
-        policy: charter.policy.name().into(),
+        policy: policy_file(charter.policy),
         fault_bound: charter.faults,
         assurance: charter.assurance.name().into(),
         notice_blocks: charter.notice_blocks,

@@ -13,6 +13,9 @@ use crate::digest::Digest;
 use crate::key::{COSE_ALG_EDDSA, PublicKey, SecretKey, Signature, signature1};
 use crate::merkle;
 
+/// A template is at most this large.
+pub(crate) const TEMPLATE_BYTES_MAX: usize = 512;
+
 const MEDIA_TYPE: &str = "application/dropbear-header+cose;v=1";
 const SUBJECT: &str = "ledger";
 /// Label of the ledger's fields in the protected header; private use (below -65536).
@@ -122,7 +125,8 @@ impl Header {
         let claims_fit = stated_issuer == issuer(&header.genesis)
             && subject == SUBJECT
             && media_type == MEDIA_TYPE
-            && seconds == header.agreed_ms / 1000;
+            && seconds == header.agreed_ms / 1000
+            && header.seq > 0;
         if claims_fit { Ok(header) } else { Err(CborError::Bounds) }
     }
 
@@ -159,7 +163,7 @@ impl Header {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
         let mut input = Decoder::new(bytes);
         input.array_of(2)?;
-        let template = input.bytes(512)?;
+        let template = input.bytes(TEMPLATE_BYTES_MAX)?;
         let record_root = input.digest()?;
         input.finish()?;
         Self::from_template(template, record_root)

@@ -18,6 +18,13 @@ pub const SIGNATURE_BYTES: usize = 64;
 /// COSE algorithm identifier of EdDSA (RFC 9053), here always Ed25519.
 pub const COSE_ALG_EDDSA: i64 = -8;
 
+/// The encoding of the identity point, which no R may have.
+pub(crate) const IDENTITY: [u8; 32] = {
+    let mut bytes = [0; 32];
+    bytes[0] = 1;
+    bytes
+};
+
 /// A raw Ed25519 signature.
 pub type Signature = [u8; SIGNATURE_BYTES];
 
@@ -48,6 +55,10 @@ impl PublicKey {
         self.0.as_bytes()
     }
 
+    pub(crate) fn point(&self) -> curve25519_dalek::EdwardsPoint {
+        self.0.to_edwards()
+    }
+
     /// The COSE key identifier: the first 8 bytes of the key's SHA-256. A hint, never an identity.
     #[must_use]
     pub fn key_id(&self) -> [u8; 8] {
@@ -59,11 +70,6 @@ impl PublicKey {
     /// Whether `signature` is this key's over `message`.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
-        const IDENTITY: [u8; 32] = {
-            let mut bytes = [0; 32];
-            bytes[0] = 1;
-            bytes
-        };
         signature[..32] != IDENTITY && self.0.verify(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
     }
 }
@@ -149,7 +155,9 @@ impl StatementType {
         }
     }
 
-    fn signed_bytes(self, key: &PublicKey, payload: &[u8]) -> Vec<u8> {
+    /// The bytes that `key`'s signature over `payload` covers.
+    #[must_use]
+    pub fn signed_bytes(self, key: &PublicKey, payload: &[u8]) -> Vec<u8> {
         let mut protected = Encoder::new();
         protected.map(3).uint(1).int(COSE_ALG_EDDSA).uint(4).bytes(&key.key_id()).uint(16).text(self.media_type());
         signature1(&protected.finish(), payload)

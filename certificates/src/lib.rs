@@ -32,12 +32,16 @@
 
 extern crate alloc;
 
+pub mod attachments;
 pub mod ballot;
 pub mod bitmap;
 pub mod cbor;
 pub mod certificate;
+pub mod chain;
 pub mod charter;
+pub mod conflict;
 pub mod digest;
+pub mod effort;
 pub mod error;
 pub mod genesis;
 #[cfg(feature = "json")]
@@ -45,20 +49,29 @@ pub mod genesis_json;
 pub mod header;
 pub mod key;
 pub mod merkle;
+mod openings;
 pub mod policy;
+pub mod receipt;
 pub mod record;
 pub mod request;
+pub mod trust;
 pub mod verify;
 
+pub use attachments::{Attachments, BallotProof, RequestAttachment, ValueOpening, VotesAttachment};
 pub use ballot::{Answer, Ballot, BallotStatement};
-pub use certificate::{Attachments, Certificate, RequestAttachment, VotesAttachment};
+pub use certificate::Certificate;
+pub use chain::{ChainLink, CharterEntry, ConfigEntry, GovernanceChain, GovernanceEntry};
 pub use charter::{Charter, ModelSet, ModelVersion};
+pub use conflict::{Attested, LedgerOpening, Verdict};
 pub use digest::Digest;
+pub use effort::{Budget, Effort, KeyTables, SeenQuorums};
 pub use error::{Fault, Refusal};
 pub use genesis::{Committee, Genesis};
 pub use header::Header;
 pub use key::{PublicKey, SecretKey, Signature, StatementType};
-pub use policy::{Assurance, Decision, Policy, Tally, Vote};
+pub use policy::{Agreement, Assurance, Decision, Policy, Support, Tally, Vote};
+pub use receipt::Receipt;
 pub use record::{Outcome, Record};
-pub use request::{Origin, Request, RequestOpening, Seed};
-pub use verify::{TrustRoot, Verified};
+pub use request::{Origin, Request, RequestOpening, RequestTerms, Seed, SignedRequest};
+pub use trust::TrustRoot;
+pub use verify::{Provenance, Verified};

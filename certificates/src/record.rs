@@ -7,7 +7,7 @@ use crate::bitmap::{Bitmap, PLACES_MAX};
 use crate::cbor::{CborError, Decoder, Encoder};
 use crate::charter::NAME_BYTES_MAX;
 use crate::digest::Digest;
-use crate::policy::{Assurance, Counts, Policy};
+use crate::policy::{Assurance, Points, Policy, RANKS_MAX, Standing, Support};
 use crate::request::Origin;
 
 /// How a request ended. `insufficient` is never terminal and never recorded.
@@ -85,10 +85,15 @@ pub struct Record {
     pub faults: usize,
     /// The assurance that the request demanded.
     pub demand: Assurance,
-    /// Votes, by descending count, then ascending class; abstentions last.
+    /// Votes, by descending count, then ascending bytes of the vote; abstentions last.
     pub votes: Vec<VoteGroup>,
-    /// The outcome. The result of an agreed plurality is the first vote's value.
+    /// What supports the outcome beyond the counts of these groups.
+    pub support: Support,
+    /// The outcome.
     pub outcome: Outcome,
+    /// Commitment to the result, if agreed under a policy whose result is no single vote
+    /// ([`Policy::commits_to_result`]). Otherwise the result of an agreed outcome is the first group's vote.
+    pub result: Option<Digest>,
     /// The strongest assurance that the tally supports.
     pub assurance: Assurance,
     /// Merkle root over the counted ballots.
@@ -125,16 +130,40 @@ impl Record {
             };
             group.owners.encode(&mut out);
         }
-        out.uint(8).uint(self.outcome.code());
-        out.uint(9).array(2).array(self.votes.len());
-        for group in &self.votes {
-            out.uint(group.owners.count() as u64);
-        }
+        out.uint(8).array(2).uint(self.outcome.code());
+        match &self.result {
+            Some(result) => out.digest(result),
+            None => out.null(),
+        };
+        out.uint(9).array(2);
+        self.encode_support(&mut out);
         out.uint(self.assurance.code());
         out.uint(10).digest(&self.ballots);
         out.uint(11).array(2).uint(self.seq).uint(self.leaf_index);
         out.uint(12).uint(self.agreed_ms);
         out.finish()
+    }
+
+    fn encode_support(&self, out: &mut Encoder) {
+        match &self.support {
+            Support::Counts => {
+                out.array(self.votes.len());
+                for group in &self.votes {
+                    out.uint(group.owners.count() as u64);
+                }
+            }
+            Support::Points(points) => {
+                out.array(points.len());
+                for sum in points {
+                    out.array(2).uint(sum.points).uint(sum.named);
+                }
+            }
+            Support::Cluster { members, reach } => {
+                out.array(2);
+                members.encode(out);
+                out.uint(*reach as u64);
+            }
+        }
     }
 
     /// Reads a leaf's bytes. The tally must be that of the votes; whether the outcome follows is [`Record::follows`].
@@ -169,13 +198,12 @@ impl Record {
         input.key(7)?;
         let votes = decode_votes(&mut input, owners)?;
         input.key(8)?;
+        input.array_of(2)?;
         let outcome = Outcome::from_code(input.uint()?).ok_or(CborError::Bounds)?;
+        let result = if input.null() { None } else { Some(input.digest()?) };
         input.key(9)?;
         input.array_of(2)?;
-        input.array_of(votes.len())?;
-        for group in &votes {
-            input.key(group.owners.count() as u64)?;
-        }
+        let support = decode_support(&mut input, policy, &votes, owners)?;
         let assurance = Assurance::decode(&mut input)?;
         input.key(10)?;
         let ballots = input.digest()?;
@@ -201,7 +229,9 @@ impl Record {
             faults,
             demand,
             votes,
+            support,
             outcome,
+            result,
             assurance,
             ballots,
             seq,
@@ -210,25 +240,79 @@ impl Record {
         })
     }
 
-    /// The counts of the tally, from the owner bitmaps alone.
+    /// Owners per group of equal votes, and owners that abstained.
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> (Vec<usize>, usize) {
         let of = |abstained: bool| {
             let groups = self.votes.iter().filter(move |group| group.commitment.is_none() == abstained);
             groups.map(|group| group.owners.count())
         };
-        Counts { owners: self.owners, faults: self.faults, votes: of(false).collect(), abstained: of(true).sum() }
+        (of(false).collect(), of(true).sum())
     }
 
-    /// Whether outcome and assurance follow from policy and tally.
+    /// Whether outcome, assurance and the presence of a result follow from policy and tally.
     #[must_use]
     pub fn follows(&self) -> bool {
-        let counts = self.counts();
-        let outcome_fits = match self.outcome {
-            Outcome::Agreed => self.assurance >= self.demand,
-            Outcome::NoAgreement => counts.reachable() < self.demand,
+        let (counts, abstained) = self.counts();
+        let Self { owners, faults, ref support, .. } = *self;
+        let standing = Standing { owners, faults, counts: &counts, abstained, support };
+        let Some(levels) = self.policy.levels(&standing) else {
+            return false;
         };
-        counts.assurance() == self.assurance && outcome_fits
+        let result_fits =
+            self.result.is_some() == (self.policy.commits_to_result() && self.outcome == Outcome::Agreed);
+        let decided = levels.outcome(self.demand) == Some(self.outcome);
+        decided && result_fits && levels.now == self.assurance && self.cluster_voted()
+    }
+
+    /// Whether every member of the cluster gave a vote.
+    fn cluster_voted(&self) -> bool {
+        let Support::Cluster { members, .. } = &self.support else {
+            return true;
+        };
+        let voted = |owner| self.group_of(owner).is_some_and(|group| group.commitment.is_some());
+        members.iter().all(voted)
+    }
+
+    /// The group that an owner's ballot was counted in.
+    #[must_use]
+    pub fn group_of(&self, owner: usize) -> Option<&VoteGroup> {
+        self.votes.iter().find(|group| group.owners.contains(owner))
+    }
+}
+
+/// Reads what supports the outcome. Counts must be those of the bitmaps, points descend.
+fn decode_support(
+    input: &mut Decoder<'_>,
+    policy: Policy,
+    votes: &[VoteGroup],
+    owners: usize,
+) -> Result<Support, CborError> {
+    match policy {
+        Policy::Borda { .. } => {
+            let mut points: Vec<Points> = Vec::new();
+            for _ in 0..input.array(PLACES_MAX * RANKS_MAX)? {
+                input.array_of(2)?;
+                let sum = Points { points: input.uint()?, named: input.uint()? };
+                if points.last().is_some_and(|last| last.points < sum.points) {
+                    return Err(CborError::NotDeterministic);
+                }
+                points.push(sum);
+            }
+            Ok(Support::Points(points))
+        }
+        Policy::Within { .. } => {
+            input.array_of(2)?;
+            let members = Bitmap::decode(input, owners)?;
+            Ok(Support::Cluster { members, reach: input.uint_max(PLACES_MAX as u64)? as usize })
+        }
+        _ => {
+            input.array_of(votes.len())?;
+            for group in votes {
+                input.key(group.owners.count() as u64)?;
+            }
+            Ok(Support::Counts)
+        }
     }
 }
 

@@ -56,10 +56,41 @@ impl core::fmt::Debug for Seed {
     }
 }
 
-/// The commitment to a vote under the request's vote salt.
+/// What opens the commitment to one value: the value's own salt, which tells nothing about any other value.
 #[must_use]
-pub fn vote_commitment(salt: &Digest, vote: Vote) -> Option<Digest> {
-    vote.to_bytes().map(|bytes| Digest::tagged("dropbear/vote/v1", &[salt.as_bytes(), &bytes]))
+pub fn value_salt(field_salt: &Digest, value: &[u8]) -> Digest {
+    Digest::tagged("dropbear/value-salt/v1", &[field_salt.as_bytes(), value])
+}
+
+/// The commitment to a vote under the request's vote salt; `None` for an abstention. Equal votes of one request have
+/// equal commitments.
+#[must_use]
+pub fn vote_commitment(salt: &Digest, vote: &Vote) -> Option<Digest> {
+    vote.to_bytes().map(|bytes| vote_commitment_opened(&value_salt(salt, &bytes), &bytes))
+}
+
+/// The commitment that one vote's own salt opens; `vote` are the bytes of [`Vote::to_bytes`].
+#[must_use]
+pub fn vote_commitment_opened(value_salt: &Digest, vote: &[u8]) -> Digest {
+    Digest::tagged("dropbear/vote/v1", &[value_salt.as_bytes(), vote])
+}
+
+/// The commitment to a combined result under the request's vote salt, for policies whose result is no single vote.
+#[must_use]
+pub fn result_commitment(salt: &Digest, result: &Vote) -> Option<Digest> {
+    result.to_bytes().map(|bytes| result_commitment_opened(&result_salt(salt, &bytes), &bytes))
+}
+
+/// The result's own salt.
+#[must_use]
+pub fn result_salt(field_salt: &Digest, result: &[u8]) -> Digest {
+    Digest::tagged("dropbear/result-salt/v1", &[field_salt.as_bytes(), result])
+}
+
+/// The commitment that the result's own salt opens.
+#[must_use]
+pub fn result_commitment_opened(result_salt: &Digest, result: &[u8]) -> Digest {
+    Digest::tagged("dropbear/result/v1", &[result_salt.as_bytes(), result])
 }
 
 /// The commitment to a model's full output under the request's output salt.
@@ -207,6 +238,62 @@ impl Request {
     }
 }
 
+/// A request as its signer holds it: with the signature, and with what opens its commitment later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedRequest {
+    /// The request.
+    pub request: Request,
+    /// The signer's signature over its statement.
+    pub signature: Signature,
+    /// Opens the commitment.
+    pub opening: RequestOpening,
+}
+
+/// What a signer decides about a request; the rest follows.
+#[derive(Clone, Debug)]
+pub struct RequestTerms {
+    /// Digest of the market's genesis.
+    pub genesis: Digest,
+    /// The model group that is asked.
+    pub group: String,
+    /// Digest of the input, see [`input_digest`].
+    pub input: Digest,
+    /// Unix time in milliseconds after which no outcome may be recorded.
+    pub expiry_ms: u64,
+    /// The assurance that the outcome must reach.
+    pub demand: Assurance,
+}
+
+impl SignedRequest {
+    /// Signs a request as a client. `seed` and `nonce` are drawn afresh from a cryptographic source for each request; the
+    /// client keeps the seed, which opens every commitment about the request.
+    #[must_use]
+    pub fn by_client(terms: RequestTerms, key: &SecretKey, seed: &Seed, nonce: [u8; 16]) -> Self {
+        Self::signed(terms, key, seed, nonce, Origin::ClientSigned)
+    }
+
+    /// Signs a request as a gateway for a client without a key: the record will say so.
+    #[must_use]
+    pub fn by_gateway(terms: RequestTerms, key: &SecretKey, seed: &Seed, nonce: [u8; 16]) -> Self {
+        Self::signed(terms, key, seed, nonce, Origin::GatewayMinted)
+    }
+
+    fn signed(terms: RequestTerms, key: &SecretKey, seed: &Seed, nonce: [u8; 16], origin: Origin) -> Self {
+        let opening = RequestOpening::new(seed, terms.input);
+        let request = Request {
+            genesis: terms.genesis,
+            group: terms.group,
+            key: key.public(),
+            origin,
+            nonce,
+            commitment: opening.commitment(),
+            expiry_ms: terms.expiry_ms,
+            demand: terms.demand,
+        };
+        Self { signature: request.sign(key), request, opening }
+    }
+}
+
 /// The id of the request with these statement bytes.
 #[must_use]
 pub fn request_id(statement: &[u8]) -> Digest {
@@ -252,6 +339,31 @@ mod tests {
         let other = input_digest("image", "BYTES", &[], b"jpeh");
         assert_ne!(commitment, RequestOpening::new(&Seed([1; 32]), other).commitment());
         assert_ne!(input, input_digest("image", "UINT8", &[], b"jpeg"));
+    }
+
+    #[test]
+    fn one_vote_opens_without_the_others() {
+        let salt = Seed([5; 32]).salt(Field::Vote);
+        let bytes = Vote::Class(285).to_bytes().unwrap();
+        let own = value_salt(&salt, &bytes);
+        assert_eq!(vote_commitment(&salt, &Vote::Class(285)), Some(vote_commitment_opened(&own, &bytes)));
+        assert_ne!(own, value_salt(&salt, &Vote::Class(286).to_bytes().unwrap()));
+        assert_eq!(vote_commitment(&salt, &Vote::Abstain), None);
+    }
+
+    #[test]
+    fn a_client_signs_its_own_request() {
+        let (key, request) = request();
+        let terms = RequestTerms {
+            genesis: request.genesis,
+            group: request.group.clone(),
+            input: input_digest("image", "BYTES", &[], b"jpeg"),
+            expiry_ms: request.expiry_ms,
+            demand: request.demand,
+        };
+        let signed = SignedRequest::by_client(terms, &key, &Seed([1; 32]), [9; 16]);
+        assert_eq!(signed.request, request);
+        assert!(request.is_signed(&signed.signature));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use dropbear_certificates::{Assurance, Attachments, Certificate, Digest, Outcome
 use market::{certificate, genesis, input, record};
 
 fn unanimous() -> Certificate {
-    let (record, attachments) = record(&[Some(Vote::Class(285)); 4], Assurance::Robust);
+    let (record, attachments) = record(&[const { Some(Vote::Class(285)) }; 4], Assurance::Robust);
     certificate(record, attachments, &[0, 2, 3])
 }
 
@@ -57,7 +57,7 @@ fn every_truncation_and_extension_is_refused() {
 
 #[test]
 fn fewer_than_a_quorum_is_refused() {
-    let (record, attachments) = record(&[Some(Vote::Class(285)); 4], Assurance::Robust);
+    let (record, attachments) = record(&[const { Some(Vote::Class(285)) }; 4], Assurance::Robust);
     let two = certificate(record, attachments, &[1, 2]);
     assert_eq!(refusal(&two), Refusal::Quorum { found: 2, needed: 3 });
 }
@@ -85,7 +85,7 @@ fn a_quorum_that_signs_a_wrong_outcome_is_blamed() {
 
 #[test]
 fn another_market_another_record_another_opening() {
-    let (record, attachments) = record(&[Some(Vote::Class(285)); 4], Assurance::Robust);
+    let (record, attachments) = record(&[const { Some(Vote::Class(285)) }; 4], Assurance::Robust);
     let mut other = genesis();
     other.created_ms += 1;
     let verdict = unanimous().verify(&TrustRoot::new(other)).map(|_| ());
@@ -110,7 +110,7 @@ fn another_market_another_record_another_opening() {
 
 #[test]
 fn any_quorum_gives_the_same_certificate() {
-    let (record, attachments) = record(&[Some(Vote::Class(285)); 4], Assurance::Robust);
+    let (record, attachments) = record(&[const { Some(Vote::Class(285)) }; 4], Assurance::Robust);
     let one = certificate(record.clone(), attachments.clone(), &[0, 1, 2]);
     let other = certificate(record, attachments, &[1, 2, 3]);
     assert_ne!(one.to_bytes(), other.to_bytes());

@@ -1,2 +1,114 @@
 //! The one binary: every service and every command.
-fn main() {}
+
+mod cert;
+mod demo;
+mod infer;
+mod init;
+mod layout;
+mod service;
+mod status;
+mod supervise;
+mod up;
+mod zoo;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A marketplace for ML inference whose answers need no trust in any single seller.
+#[derive(Parser)]
+#[command(name = "dropbear", version, propagate_version = true)]
+struct Cli {
+    /// Print JSON for programs instead of text for people.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show it all: fetch the sample models, run a market, classify photos, verify, break things.
+    Demo(demo::Args),
+    /// Make a market: keys, genesis, and one configuration file per service.
+    Init(init::Args),
+    /// Run every service of a market until Ctrl-C.
+    Up(up::Args),
+    /// Who is up, how far, and what went wrong.
+    Status(status::Args),
+    /// Classify images through a gateway, and verify the certificates before believing them.
+    Infer(infer::Args),
+    /// Certificates: verify and show, offline.
+    #[command(subcommand)]
+    Cert(cert::Command),
+    /// The sample models.
+    #[command(subcommand)]
+    Zoo(zoo::Command),
+    /// Run one coordinator.
+    Coordinator(service::Args),
+    /// Run one model node.
+    ModelNode(service::Args),
+    /// Run one gateway.
+    Gateway(service::Args),
+}
+
+/// What a command came to. Errors exit with 1 too; wrong usage with 2.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    /// It ran, and the answer is no: a refused certificate, a service that is down, a failed inference.
+    Bad,
+}
+
+fn main() -> ExitCode {
+    let Cli { json, command } = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("dropbear: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let verdict = runtime.block_on(run(command, json));
+    // Blocking work that nobody waits for any more must not hold up the exit.
+    runtime.shutdown_background();
+    match verdict {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Bad) => ExitCode::FAILURE,
+        Err(error) => {
+            if json {
+                println!("{}", serde_json::json!({ "error": format!("{error:#}") }));
+            } else {
+                eprintln!("dropbear: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command, json: bool) -> anyhow::Result<Verdict> {
+    match command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Init(args) => init::run(args, json).await,
+        Command::Up(args) => up::run(args).await,
+        Command::Status(args) => status::run(args, json).await,
+        Command::Infer(args) => infer::run(args, json).await,
+        Command::Cert(command) => cert::run(command, json),
+        Command::Zoo(command) => zoo::run(command, json).await,
+        Command::Coordinator(args) => service::run(service::Kind::Coordinator, args).await,
+        Command::ModelNode(args) => service::run(service::Kind::ModelNode, args).await,
+        Command::Gateway(args) => service::run(service::Kind::Gateway, args).await,
+    }
+}
+
+/// Where the trust root is, unless it is named.
+const TRUST_VARIABLE: &str = "DROPBEAR_TRUST";
+
+/// The genesis that certificates are verified against.
+#[derive(clap::Args)]
+struct Trust {
+    /// The market's genesis.json, from a source that you trust.
+    #[arg(long, value_name = "GENESIS.JSON", env = TRUST_VARIABLE)]
+    trust: PathBuf,
+}

@@ -1,9 +1,13 @@
 //! Blocks as they are ordered, and the leaves that make up a block's record tree.
 
 use dropbear_certificates::cbor::{CborError, Decoder, Encoder};
-use dropbear_certificates::{Digest, Signature, merkle};
+use dropbear_certificates::{Digest, Signature};
 
-use crate::entry::{Activate, ENTRY_BYTES_MAX, Publish};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::entry::{Activate, Checked, ENTRY_BYTES_MAX, Invalid, Publish};
+use crate::refusal::BlockRefused;
 
 /// A block holds at most this many entries.
 pub const BLOCK_ENTRIES_MAX: usize = 4096;
@@ -12,7 +16,7 @@ pub const BLOCK_ENTRIES_MAX: usize = 4096;
 pub const BLOCK_LEAVES_MAX: usize = 65_536;
 
 /// A block is at most this large.
-pub const BLOCK_BYTES_MAX: usize = 8 << 20;
+pub const BLOCK_BYTES_MAX: usize = 4 << 20;
 
 /// What a proposer puts forward: a time and entries, encoded but not yet parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +53,41 @@ impl Proposal {
             (0..count).map(|_| Ok(input.bytes(ENTRY_BYTES_MAX)?.to_vec())).collect::<Result<_, CborError>>()?;
         input.finish()?;
         Ok(Self { agreed_ms, entries })
+    }
+}
+
+/// A proposal whose entries are all checked.
+#[derive(Clone, Debug)]
+pub struct CheckedProposal {
+    /// Agreed time, Unix milliseconds.
+    pub agreed_ms: u64,
+    /// The entries, in order; at least one, none twice.
+    pub entries: Vec<Arc<Checked>>,
+}
+
+impl CheckedProposal {
+    /// Parses a block's payload and checks its entries with `check`: a replica answers from its cache where it can.
+    ///
+    /// # Errors
+    /// [`BlockRefused`] says why an honest replica does not vote for the block.
+    pub fn from_payload(
+        payload: &[u8],
+        mut check: impl FnMut(&[u8]) -> Result<Arc<Checked>, Invalid>,
+    ) -> Result<Self, BlockRefused> {
+        let proposal = Proposal::from_bytes(payload)?;
+        if proposal.entries.is_empty() {
+            return Err(BlockRefused::Empty);
+        }
+        let mut seen = BTreeSet::new();
+        let mut entries = Vec::with_capacity(proposal.entries.len());
+        for (place, bytes) in proposal.entries.iter().enumerate() {
+            let entry = check(bytes).map_err(|error| BlockRefused::Invalid(place, error))?;
+            if !seen.insert(entry.digest()) {
+                return Err(BlockRefused::Twice(place));
+            }
+            entries.push(entry);
+        }
+        Ok(Self { agreed_ms: proposal.agreed_ms, entries })
     }
 }
 
@@ -95,10 +134,4 @@ pub fn publish_leaf(publish: &Publish, signature: &Signature, seq: u64, leaf_ind
 #[must_use]
 pub fn activate_leaf(activate: &Activate, signature: &Signature, seq: u64, leaf_index: u64) -> Vec<u8> {
     lifecycle_leaf("activate", seq, leaf_index, &activate.statement(), signature)
-}
-
-/// The hashes of these leaves.
-#[must_use]
-pub fn leaf_hashes(leaves: &[Vec<u8>]) -> Vec<Digest> {
-    leaves.iter().map(|leaf| merkle::leaf_hash(leaf)).collect()
 }

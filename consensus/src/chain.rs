@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dropbear_certificates::Digest;
 
-use crate::block::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, Proposal};
+use crate::block::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, CheckedProposal, Proposal};
 use crate::entry::{Checked, Entry, Invalid};
 use crate::ids::DecidedIds;
 use crate::refusal::{BlockRefused, Place, Refused};
@@ -19,7 +19,9 @@ pub type BlockId = [u8; 32];
 
 struct Pending {
     parent: BlockId,
-    executed: Arc<Executed>,
+    /// `None` for a block without entries, which the engine makes to help another become final: it has no seq, no
+    /// header and no attestation, and the state after it is that before it.
+    executed: Option<Arc<Executed>>,
 }
 
 /// Finalised state plus executed, unfinalised blocks.
@@ -96,7 +98,7 @@ impl Chain {
         let mut current = *block;
         while current != self.tip {
             let pending = self.pending.get(&current)?;
-            ancestors.push(&*pending.executed);
+            ancestors.extend(pending.executed.as_deref());
             current = pending.parent;
         }
         let state = ancestors.first().map_or(&self.state, |newest| &newest.state);
@@ -135,7 +137,6 @@ impl Chain {
 
     /// Executes a block on its parent and keeps the result until it is final or abandoned.
     ///
-    /// `check` turns an entry's bytes into a checked entry; a replica that saw the entry before answers from its cache.
     /// With a `now_ms`, agreed time is held against this replica's clock, as a voter must; a final block is not.
     ///
     /// # Errors
@@ -144,16 +145,11 @@ impl Chain {
         &mut self,
         parent: BlockId,
         block: BlockId,
-        payload: &[u8],
+        proposal: &CheckedProposal,
         now_ms: Option<u64>,
-        check: impl FnMut(&[u8]) -> Result<Arc<Checked>, Invalid>,
     ) -> Result<Arc<Executed>, BlockRefused> {
-        if let Some(known) = self.pending.get(&block) {
-            return Ok(Arc::clone(&known.executed));
-        }
-        let proposal = Proposal::from_bytes(payload)?;
-        if proposal.entries.is_empty() {
-            return Err(BlockRefused::Empty);
+        if let Some(known) = self.pending.get(&block).and_then(|known| known.executed.as_ref()) {
+            return Ok(Arc::clone(known));
         }
         let (state, seen) = self.at(&parent).ok_or(BlockRefused::UnknownParent(Digest(parent)))?;
         if proposal.agreed_ms < state.agreed_ms {
@@ -163,25 +159,58 @@ impl Chain {
         if now_ms.is_some_and(|now_ms| proposal.agreed_ms > now_ms + skew_ms) {
             return Err(BlockRefused::TimeAhead);
         }
-        let execution = Execution::new(&self.market, state, &seen, proposal.agreed_ms);
-        let executed = Arc::new(run(execution, &proposal.entries, check)?);
-        self.pending.insert(block, Pending { parent, executed: Arc::clone(&executed) });
+        let mut execution = Execution::new(&self.market, state, &seen, proposal.agreed_ms);
+        for (place, entry) in proposal.entries.iter().enumerate() {
+            execution.apply(entry).map_err(|reason| BlockRefused::Refused(place, reason))?;
+        }
+        let executed = Arc::new(execution.finish());
+        self.pending.insert(block, Pending { parent, executed: Some(Arc::clone(&executed)) });
         Ok(executed)
     }
 
-    /// Makes an executed child of the tip final, and forgets every branch that does not descend from it.
+    /// Takes a block without entries on its parent.
+    ///
+    /// # Errors
+    /// [`BlockRefused::UnknownParent`] if the parent is not known.
+    pub fn pass(&mut self, parent: BlockId, block: BlockId) -> Result<(), BlockRefused> {
+        if !self.knows(&parent) {
+            return Err(BlockRefused::UnknownParent(Digest(parent)));
+        }
+        self.pending.entry(block).or_insert(Pending { parent, executed: None });
+        Ok(())
+    }
+
+    /// Moves the tip to a final block without entries above it, of which this replica kept only the name.
+    pub fn resume_at(&mut self, tip: BlockId) {
+        self.tip = tip;
+    }
+
+    /// Whether an entry would apply right after the final tip.
+    ///
+    /// # Errors
+    /// [`Refused`] says why not.
+    pub fn would_apply(&self, entry: &Checked, now_ms: u64) -> Result<(), Refused> {
+        let seen = Seen { ancestors: Vec::new(), decided: &self.decided };
+        let agreed_ms = now_ms.max(self.state.agreed_ms);
+        Execution::new(&self.market, &self.state, &seen, agreed_ms).apply(entry)
+    }
+
+    /// Makes an executed child of the tip final, and forgets every branch that does not descend from it. Gives nothing
+    /// for a block without entries.
     ///
     /// # Errors
     /// [`BlockRefused::UnknownParent`] if the block is not an executed child of the tip.
-    pub fn finalize(&mut self, block: BlockId) -> Result<Arc<Executed>, BlockRefused> {
+    pub fn finalize(&mut self, block: BlockId) -> Result<Option<Arc<Executed>>, BlockRefused> {
         let child = self.pending.get(&block).filter(|pending| pending.parent == self.tip);
-        let executed = Arc::clone(&child.ok_or(BlockRefused::UnknownParent(Digest(block)))?.executed);
+        let executed = child.ok_or(BlockRefused::UnknownParent(Digest(block)))?.executed.clone();
         self.pending.remove(&block);
-        self.decided.prune(executed.state.agreed_ms);
-        for decided in executed.decided.values() {
-            self.decided.push(decided);
+        if let Some(executed) = &executed {
+            self.decided.prune(executed.state.agreed_ms);
+            for decided in executed.decided.values() {
+                self.decided.push(decided);
+            }
+            self.state = executed.state.clone();
         }
-        self.state = executed.state.clone();
         self.tip = block;
         self.forget_abandoned();
         Ok(executed)
@@ -200,22 +229,6 @@ impl Chain {
             self.pending.remove(&block);
         }
     }
-}
-
-fn run(
-    mut execution: Execution<'_>,
-    entries: &[Vec<u8>],
-    mut check: impl FnMut(&[u8]) -> Result<Arc<Checked>, Invalid>,
-) -> Result<Executed, BlockRefused> {
-    let mut seen = std::collections::BTreeSet::new();
-    for (place, bytes) in entries.iter().enumerate() {
-        let entry = check(bytes).map_err(|error| BlockRefused::Invalid(place, error))?;
-        if !seen.insert(entry.digest()) {
-            return Err(BlockRefused::Twice(place));
-        }
-        execution.apply(&entry).map_err(|reason| BlockRefused::Refused(place, reason))?;
-    }
-    Ok(execution.finish())
 }
 
 /// Parses and checks an entry that no cache knows.

@@ -11,7 +11,7 @@ use dropbear_certificates::request::request_id;
 use dropbear_certificates::{Ballot, Digest, Origin, PublicKey, Request, SecretKey, Signature, StatementType};
 
 /// An entry is at most this large.
-pub const ENTRY_BYTES_MAX: usize = 4 << 20;
+pub const ENTRY_BYTES_MAX: usize = 2 << 20;
 
 const REQUEST_BYTES_MAX: usize = 512;
 const BALLOT_BYTES_MAX: usize = 1 << 20;

@@ -22,13 +22,15 @@ pub mod refusal;
 pub mod registry;
 pub mod state;
 pub mod storage;
+pub mod tree;
 
 pub use attestor::{AttestError, Attestor};
-pub use block::Proposal;
+pub use block::{CheckedProposal, Proposal};
 pub use chain::{BlockId, Chain};
 pub use entry::{Activate, Checked, Entry, Invalid, Publish, Submission, SubmittedRequest};
 pub use pool::{Pool, PoolFull};
 pub use refusal::{BlockRefused, Place, Refused};
 pub use registry::Registry;
 pub use state::{EntryResult, Executed, Market, RequestResult, State};
-pub use storage::{Storage, StoredBlock};
+pub use storage::{EngineTip, Storage, StoredBlock};
+pub use tree::LeafTree;

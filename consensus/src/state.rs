@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dropbear_certificates::ballot::ballots_root;
-use dropbear_certificates::bitmap::Bitmap;
-use dropbear_certificates::merkle::{self, Frontier};
-use dropbear_certificates::record::VoteGroup;
-use dropbear_certificates::request::vote_commitment;
-use dropbear_certificates::{Answer, Ballot, Decision, Digest, Genesis, Header, Outcome, Record, Tally, Vote};
+use dropbear_certificates::merkle::Frontier;
+use dropbear_certificates::policy::{Agreement, Sealed};
+use dropbear_certificates::{Ballot, Digest, Genesis, Header, Record};
 
-use crate::block::{BLOCK_LEAVES_MAX, BlockInfo, activate_leaf, leaf_hashes, publish_leaf};
+use crate::block::{BLOCK_LEAVES_MAX, BlockInfo, activate_leaf, publish_leaf};
 use crate::entry::{Checked, Entry, Submission, SubmittedRequest};
 use crate::ids::{Buckets, Decided};
 use crate::refusal::{Place, Refused};
 use crate::registry::{Group, Registry};
+use crate::tree::LeafTree;
 
 /// What never changes while a config epoch lasts.
 #[derive(Debug)]
@@ -85,6 +84,8 @@ pub struct Executed {
     pub header: Header,
     /// Every leaf of the record tree.
     pub leaves: Vec<Vec<u8>>,
+    /// The record tree.
+    pub tree: LeafTree,
     /// One result per entry.
     pub results: Vec<EntryResult>,
     /// Ids decided in the block.
@@ -256,17 +257,14 @@ impl<'a> Execution<'a> {
         if request.expiry_ms > self.agreed_ms + self.market.genesis.rules.request_lifetime_ms_max {
             return Err(Refused::ExpiryTooFar);
         }
-        let tally = batch.tally(place);
-        let outcome = match tally.decide(request.demand) {
-            Decision::Agreed(_) => Outcome::Agreed,
-            Decision::NoAgreement => Outcome::NoAgreement,
-            Decision::Insufficient => {
-                let (counted, missing) = (batch.counted.len(), tally.counts().missing());
-                return Err(Refused::Insufficient { counted, stale: batch.stale, missing });
-            }
+        let agreement = batch.agreement(place);
+        let policy = batch.group.charter().policy;
+        let Some(sealed) = agreement.seal(policy, request.demand, &submitted.vote_salt) else {
+            let missing = batch.group.charter().roster.len() - agreement.groups.counts().iter().sum::<usize>();
+            return Err(Refused::Insufficient { counted: batch.counted.len(), stale: batch.stale, missing });
         };
         let leaf_index = self.leaves.len() as u64;
-        let record = self.record(batch, submitted, *id, &tally, outcome, leaf_index);
+        let record = self.record(batch, submitted, *id, sealed, leaf_index);
         self.leaves.push(record.to_bytes());
         let place = Place { seq: self.seq, leaf_index };
         let decided = Decided { id: *id, expiry_ms: request.expiry_ms, place };
@@ -280,8 +278,7 @@ impl<'a> Execution<'a> {
         batch: &Batch<'_>,
         submitted: &SubmittedRequest,
         id: Digest,
-        tally: &Tally,
-        outcome: Outcome,
+        sealed: Sealed,
         leaf_index: u64,
     ) -> Record {
         let (charter, request) = (batch.group.charter(), &submitted.request);
@@ -300,9 +297,11 @@ impl<'a> Execution<'a> {
             owners: charter.roster.len(),
             faults: charter.fault_bound(),
             demand: request.demand,
-            votes: vote_groups(tally, &submitted.vote_salt),
-            outcome,
-            assurance: tally.counts().assurance(),
+            votes: sealed.votes,
+            support: sealed.support,
+            outcome: sealed.outcome,
+            result: sealed.result,
+            assurance: sealed.assurance,
             ballots: batch.ballots,
             seq: self.seq,
             leaf_index,
@@ -325,6 +324,7 @@ impl<'a> Execution<'a> {
             state: state_digest,
         };
         self.leaves[0] = info.to_bytes();
+        let tree = LeafTree::new(&self.leaves);
         let header = Header {
             genesis: self.market.digest,
             epoch: self.market.genesis.committee.epoch,
@@ -334,14 +334,14 @@ impl<'a> Execution<'a> {
             ledger_root: self.state.ledger.root(),
             governance_seq: 0,
             agreed_ms: self.agreed_ms,
-            record_root: merkle::root(&leaf_hashes(&self.leaves)),
+            record_root: tree.root(),
         };
         let mut state = self.state;
         state.seq = self.seq;
         state.agreed_ms = self.agreed_ms;
         state.parent = Digest::of(&header.to_bytes());
         state.ledger.push(header.leaf());
-        Executed { header, leaves: self.leaves, results: self.results, decided: self.decided, state }
+        Executed { header, leaves: self.leaves, tree, results: self.results, decided: self.decided, state }
     }
 }
 
@@ -355,34 +355,13 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// The tally of the request at `place` in the batch. A class that the charter does not know is an abstention.
-    fn tally(&self, place: usize) -> Tally {
+    /// What the policy makes of the request at `place` in the batch.
+    fn agreement(&self, place: usize) -> Agreement {
         let charter = self.group.charter();
         let mut votes = vec![None; charter.roster.len()];
         for (owner, ballot) in &self.counted {
-            votes[*owner] = ballot.answers.get(place).map(|answer| in_schema(answer, charter.classes));
+            votes[*owner] = ballot.answers.get(place).map(|answer| answer.vote.clone());
         }
-        Tally::count(&votes, charter.fault_bound())
+        charter.policy.combine(&votes, charter)
     }
-}
-
-fn in_schema(answer: &Answer, classes: u32) -> Vote {
-    match answer.vote {
-        Vote::Class(class) if class < classes => Vote::Class(class),
-        _ => Vote::Abstain,
-    }
-}
-
-/// A record's vote groups for this tally.
-#[must_use]
-pub fn vote_groups(tally: &Tally, salt: &Digest) -> Vec<VoteGroup> {
-    let group = |(class, owners): &(u32, Bitmap)| VoteGroup {
-        commitment: vote_commitment(salt, Vote::Class(*class)),
-        owners: owners.clone(),
-    };
-    let mut groups: Vec<_> = tally.candidates().iter().map(group).collect();
-    if tally.abstained().count() > 0 {
-        groups.push(VoteGroup { commitment: None, owners: tally.abstained().clone() });
-    }
-    groups
 }

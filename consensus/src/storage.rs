@@ -1,9 +1,9 @@
 //! What a ledger keeps on disk, behind a trait: the rules here do no IO.
 
 use dropbear_certificates::cbor::{CborError, Decoder, Encoder};
-use dropbear_certificates::{Digest, Header, Signature, merkle};
+use dropbear_certificates::{Digest, Header, Signature};
 
-use crate::block::{BLOCK_BYTES_MAX, BLOCK_LEAVES_MAX, leaf_hashes};
+use crate::block::{BLOCK_BYTES_MAX, BLOCK_LEAVES_MAX};
 use crate::chain::BlockId;
 use crate::refusal::Place;
 
@@ -56,13 +56,15 @@ impl StoredBlock {
         input.finish()?;
         Ok(Self { block, payload, header, leaves, attestation })
     }
+}
 
-    /// The inclusion path of a leaf; `None` if the block has no such leaf.
-    #[must_use]
-    pub fn path(&self, leaf_index: u64) -> Option<Vec<Digest>> {
-        let index = usize::try_from(leaf_index).ok().filter(|index| *index < self.leaves.len())?;
-        Some(merkle::path(&leaf_hashes(&self.leaves), index))
-    }
+/// The engine's last final block that this replica made durable; it may have no entries and so no seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineTip {
+    /// Its height in the engine's chain.
+    pub height: u64,
+    /// Its name.
+    pub block: BlockId,
 }
 
 /// Durable storage of the ledger. Implementations are atomic and durable when a call returns.
@@ -70,11 +72,23 @@ pub trait Storage {
     /// What can go wrong; always this machine's fault.
     type Error;
 
-    /// Appends a final block together with the request ids that it decides.
+    /// Appends a final block together with the request ids that it decides, and moves the tip to it.
     ///
     /// # Errors
     /// The implementation's; nothing is then changed.
-    fn append(&mut self, block: &StoredBlock, decided: &[(Digest, Place)]) -> Result<(), Self::Error>;
+    fn append(&mut self, block: &StoredBlock, height: u64, decided: &[(Digest, Place)]) -> Result<(), Self::Error>;
+
+    /// Moves the tip to a final block without entries.
+    ///
+    /// # Errors
+    /// The implementation's; nothing is then changed.
+    fn pass(&mut self, tip: EngineTip) -> Result<(), Self::Error>;
+
+    /// The tip; `None` before the first final block.
+    ///
+    /// # Errors
+    /// The implementation's.
+    fn tip(&self) -> Result<Option<EngineTip>, Self::Error>;
 
     /// The block at `seq`.
     ///

@@ -2,8 +2,7 @@
 
 mod market;
 
-use dropbear_certificates::{Assurance, Certificate, Digest, Outcome, Record, TrustRoot, Vote, merkle};
-use dropbear_consensus::block::leaf_hashes;
+use dropbear_certificates::{Assurance, Certificate, Digest, Outcome, Record, TrustRoot, Vote};
 use dropbear_consensus::entry::Invalid;
 use dropbear_consensus::{BlockRefused, Entry, Executed, Place, Proposal, Refused, RequestResult};
 use market::{GENESIS_BLOCK, Ledger, genesis, key, owner, version_digest};
@@ -24,7 +23,7 @@ fn unanimous_ballots_become_a_certificate() {
     assert_eq!((record.outcome, record.assurance), (Outcome::Agreed, ROBUST));
     assert_eq!(record.request, entry.request_ids()[0]);
 
-    let path = merkle::path(&leaf_hashes(&executed.leaves), 1);
+    let path = executed.tree.path(1).unwrap();
     let attestations: Vec<_> = (0..3).map(|i| (i, executed.header.attest(&key(2, i as u8)))).collect();
     let committee = genesis().committee;
     let certificate =
@@ -81,7 +80,7 @@ fn a_stale_ballot_is_dropped_alone() {
     let entry = ledger.one(1, ROBUST, &[(0, 7), (1, 7), (2, 7), (3, 8)]);
     let executed = ledger.block(&[entry]).unwrap();
     let record = record(&executed, 1);
-    assert_eq!(record.counts().votes, [3]);
+    assert_eq!(record.counts().0, [3]);
     assert_eq!(record.model_set, group.model_set(at + 1).digest());
 }
 
@@ -90,7 +89,7 @@ fn a_class_outside_the_schema_is_an_abstention() {
     let mut ledger = Ledger::with_models();
     let entry = ledger.one(1, ROBUST, &[(0, 7), (1, 7), (2, 7), (3, 1000)]);
     let counts = record(&ledger.block(&[entry]).unwrap(), 1).counts();
-    assert_eq!((counts.votes, counts.abstained), (vec![3], 1));
+    assert_eq!(counts, (vec![3], 1));
 }
 
 #[test]
@@ -214,4 +213,18 @@ fn finality_forgets_the_branches_that_lost() {
     ledger.chain.finalize(left).unwrap();
     assert!(ledger.chain.knows(&left) && !ledger.chain.knows(&right) && !ledger.chain.knows(&GENESIS_BLOCK));
     assert!(ledger.chain.finalize(right).is_err());
+}
+
+#[test]
+fn a_block_without_entries_moves_the_tip_and_nothing_else() {
+    let mut ledger = Ledger::with_models();
+    let (seq, tip, empty) = (ledger.chain.state().seq, ledger.chain.tip(), [0xee; 32]);
+    ledger.chain.pass(tip, empty).unwrap();
+    assert!(ledger.chain.knows(&empty));
+    let entry = ledger.one(1, ROBUST, &[(0, 7), (1, 7), (2, 7)]);
+    assert!(ledger.chain.build(&empty, ledger.now_ms(), [&entry].into_iter()).0.is_some());
+    assert!(ledger.chain.finalize(empty).unwrap().is_none());
+    assert_eq!((ledger.chain.state().seq, ledger.chain.tip()), (seq, empty));
+    assert_eq!(ledger.block(&[entry]).unwrap().header.seq, seq + 1);
+    assert!(ledger.chain.pass(tip, [0xef; 32]).is_err(), "its parent is no longer the tip");
 }

@@ -21,9 +21,9 @@ pub(crate) fn answer(
     let charter = charter(market, &proven)?;
     let votes = open_votes(&proven.record, minted.vote_salt, known, charter)
         .ok_or_else(|| Failure::Committee("the record's votes are not those that the owners gave".into()))?;
-    let finding = Finding::of_record(&proven.record, &votes)
-        .ok_or_else(|| Failure::Committee("the record names no class for its outcome".into()))?;
-    let attachments = Attachments { request: Some(request_attachment(minted)), votes: Some(votes), models: None };
+    let finding = Finding::of_record(&proven.record, &votes, charter);
+    let request = Some(request_attachment(minted));
+    let attachments = Attachments { request, votes: Some(votes), ..Attachments::default() };
     let certificate = certificate(market, quorum, proven, attachments, models)?;
     Ok(Answer { naming: minted.naming, finding, certificate: Some(certificate) })
 }

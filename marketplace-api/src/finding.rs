@@ -1,18 +1,13 @@
 //! What a group found: the seam between agreement policies and what clients are shown.
-//!
-//! Everything here that knows of classes serves the plurality policy; other policies add their own reading of a vote.
 
-use dropbear_certificates::ballot::Answer;
 use dropbear_certificates::request::vote_commitment;
-use dropbear_certificates::{
-    Assurance, Ballot, Charter, Decision, Digest, Outcome, Record, Tally, Vote, VotesAttachment,
-};
+use dropbear_certificates::{Assurance, Ballot, Charter, Digest, Outcome, Policy, Record, Vote, VotesAttachment};
 
 /// How a request stands, or ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// The demanded assurance holds for this class.
-    Agreed(u32),
+    /// The demanded assurance holds for this result.
+    Agreed(Vote),
     /// No completion of the missing ballots could reach it.
     NoAgreement,
     /// Missing ballots could still decide.
@@ -26,8 +21,8 @@ pub(crate) struct Finding {
     pub(crate) standing: Standing,
     /// The strongest assurance that the tally supports.
     pub(crate) assurance: Assurance,
-    /// Classes with the owners that named them, winner first.
-    pub(crate) votes: Vec<(u32, Vec<usize>)>,
+    /// Votes with the owners that gave them; the winner of a plurality first.
+    pub(crate) votes: Vec<(Vote, Vec<usize>)>,
     /// Owners whose model could not answer.
     pub(crate) abstained: Vec<usize>,
     /// Owners without a counted ballot.
@@ -37,36 +32,40 @@ pub(crate) struct Finding {
 impl Finding {
     /// What these votes come to; `None` where no ballot is counted.
     pub(crate) fn of_votes(votes: &[Option<Vote>], charter: &Charter, demand: Assurance) -> Self {
-        let tally = Tally::count(votes, charter.fault_bound());
-        let standing = match tally.decide(demand) {
-            Decision::Agreed(class) => Standing::Agreed(class),
-            Decision::NoAgreement => Standing::NoAgreement,
-            Decision::Insufficient => Standing::Insufficient,
+        let agreement = charter.policy.combine(votes, charter);
+        let standing = match (agreement.outcome(demand), &agreement.result) {
+            (Some(Outcome::Agreed), Some(result)) => Standing::Agreed(result.clone()),
+            (None, _) => Standing::Insufficient,
+            _ => Standing::NoAgreement,
         };
-        let votes = tally.candidates().iter().map(|(class, owners)| (*class, owners.iter().collect())).collect();
-        let abstained = tally.abstained().iter().collect();
-        Self::new(standing, tally.counts().assurance(), votes, abstained, charter.roster.len())
+        let by =
+            |(vote, owners): &(Vote, dropbear_certificates::bitmap::Bitmap)| (vote.clone(), owners.iter().collect());
+        let votes = agreement.groups.votes.iter().map(by).collect();
+        let abstained = agreement.groups.abstained.iter().collect();
+        Self::new(standing, agreement.levels.now, votes, abstained, charter.roster.len())
     }
 
-    /// What a record says, its votes opened; `None` if `opened` does not name an agreed class.
-    pub(crate) fn of_record(record: &Record, opened: &VotesAttachment) -> Option<Self> {
+    /// What a record says, its votes opened.
+    pub(crate) fn of_record(record: &Record, opened: &VotesAttachment, charter: &Charter) -> Self {
         let (cast, abstained): (Vec<_>, Vec<_>) = record.votes.iter().partition(|group| group.commitment.is_some());
-        let mut votes = Vec::new();
-        for (group, vote) in cast.into_iter().zip(&opened.votes) {
-            votes.push((class_of(*vote)?, group.owners.iter().collect()));
-        }
-        let standing = match record.outcome {
-            Outcome::Agreed => Standing::Agreed(votes.first()?.0),
-            Outcome::NoAgreement => Standing::NoAgreement,
+        let by = |(group, vote): (&dropbear_certificates::record::VoteGroup, &Vote)| {
+            (vote.clone(), group.owners.iter().collect::<Vec<_>>())
         };
-        let abstained = abstained.into_iter().flat_map(|group| group.owners.iter()).collect();
-        Some(Self::new(standing, record.assurance, votes, abstained, record.owners))
+        let votes: Vec<_> = cast.into_iter().zip(&opened.votes).map(by).collect();
+        let abstained: Vec<usize> = abstained.into_iter().flat_map(|group| group.owners.iter()).collect();
+        let mut counted = vec![None; record.owners];
+        abstained.iter().for_each(|owner| counted[*owner] = Some(Vote::Abstain));
+        for (vote, owners) in &votes {
+            owners.iter().for_each(|owner| counted[*owner] = Some(vote.clone()));
+        }
+        let standing = Self::of_votes(&counted, charter, record.demand).standing;
+        Self::new(standing, record.assurance, votes, abstained, record.owners)
     }
 
     fn new(
         standing: Standing,
         assurance: Assurance,
-        votes: Vec<(u32, Vec<usize>)>,
+        votes: Vec<(Vote, Vec<usize>)>,
         abstained: Vec<usize>,
         owners: usize,
     ) -> Self {
@@ -75,41 +74,38 @@ impl Finding {
         Self { standing, assurance, votes, abstained, missing }
     }
 
-    /// Whether there is an answer.
-    pub(crate) const fn is_agreed(&self) -> bool {
-        matches!(self.standing, Standing::Agreed(_))
-    }
-
     /// Whether every owner that answered said that its model cannot read the input.
     #[must_use]
     pub(crate) fn is_unreadable(&self) -> bool {
         self.standing == Standing::NoAgreement && self.votes.is_empty() && !self.abstained.is_empty()
     }
-}
 
-/// The class that a vote names.
-pub(crate) const fn class_of(vote: Vote) -> Option<u32> {
-    match vote {
-        Vote::Class(class) => Some(class),
-        Vote::Abstain => None,
+    /// Whether the demanded assurance holds.
+    pub(crate) const fn is_agreed(&self) -> bool {
+        matches!(self.standing, Standing::Agreed(_))
+    }
+
+    /// The agreed class, under policies that agree on one.
+    pub(crate) const fn class(&self) -> Option<u32> {
+        match self.standing {
+            Standing::Agreed(Vote::Class(class)) => Some(class),
+            _ => None,
+        }
     }
 }
 
-/// A ballot's vote on the request at `place`, as the ledger counts it: a class outside the charter's is an abstention.
+/// A ballot's vote on the request at `place`, as the ledger counts it: what the charter does not admit is an abstention.
 pub(crate) fn counted_vote(ballot: &Ballot, place: usize, charter: &Charter) -> Option<Vote> {
-    let Answer { vote, .. } = ballot.answers.get(place)?;
-    Some(match vote {
-        Vote::Class(class) if *class < charter.classes => *vote,
-        _ => Vote::Abstain,
-    })
+    let vote = &ballot.answers.get(place)?.vote;
+    Some(if charter.admits(vote) { vote.clone() } else { Vote::Abstain })
 }
 
-/// Opens a record's votes: those of `known` first, then whatever the charter allows. `None` if one stays closed.
+/// Opens a record's votes: those of `known` first, then whatever class the charter allows. `None` if one stays closed.
 pub(crate) fn open_votes(record: &Record, salt: Digest, known: &[Vote], charter: &Charter) -> Option<VotesAttachment> {
-    let allowed = (0..charter.classes.min(CLASSES_TRIED_MAX)).map(Vote::Class);
+    let classes = if charter.policy == Policy::Plurality { charter.classes.min(CLASSES_TRIED_MAX) } else { 0 };
     let open = |commitment: &Digest| {
-        let mut candidates = known.iter().copied().chain(allowed.clone());
-        candidates.find(|vote| vote_commitment(&salt, *vote).as_ref() == Some(commitment))
+        let mut candidates = known.iter().cloned().chain((0..classes).map(Vote::Class));
+        candidates.find(|vote| vote_commitment(&salt, vote).as_ref() == Some(commitment))
     };
     let commitments = record.votes.iter().filter_map(|group| group.commitment.as_ref());
     let votes = commitments.map(open).collect::<Option<Vec<_>>>()?;

@@ -96,12 +96,17 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), GatewayE
     Ok((listener, bound))
 }
 
-/// Runs a gateway until `shutdown` completes.
+/// Runs a gateway until `shutdown` completes; `ready` is told where it speaks HTTP once it does.
 ///
 /// # Errors
 /// [`GatewayError`] if it does not start.
-pub async fn serve(config: GatewayConfig, shutdown: impl Future<Output = ()>) -> Result<(), GatewayError> {
+pub async fn serve(
+    config: GatewayConfig,
+    shutdown: impl Future<Output = ()>,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), GatewayError> {
     let gateway = Gateway::start(config).await?;
+    ready(gateway.http_address());
     shutdown.await;
     gateway.stop().await;
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dropbear_certificates::{Ballot, Vote};
+use dropbear_certificates::Ballot;
 use dropbear_consensus::{Entry, Submission, SubmittedRequest};
 use dropbear_wire::convert::digest_bytes;
 use dropbear_wire::follow::LedgerView;
@@ -259,7 +259,7 @@ impl Round {
             if finding.is_unreadable() {
                 self.answer(item, Err(Failure::Unreadable(Box::new(finding))));
             } else if self.lane.certified {
-                let known = finding.votes.iter().map(|(class, _)| Vote::Class(*class)).collect();
+                let known = finding.votes.iter().map(|(vote, _)| vote.clone()).collect();
                 claims.push(Claim { item, minted: Arc::clone(&self.items[item].minted), known });
             } else {
                 let naming = self.items[item].minted.naming;

@@ -1,7 +1,7 @@
 //! From pixels to what a model was trained on: centre crop, resize, normalise.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
+use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::image::DecodedImage;
 use crate::manifest::ImageInput;
@@ -43,24 +43,28 @@ impl Preprocessor {
         }
     }
 
-    /// Bicubic with a = −0.5 (Catmull–Rom), antialiased, on 8-bit samples: what Pillow's `BICUBIC` does.
+    /// Bicubic with a = −0.5 (Catmull–Rom), antialiased, on 8-bit samples, rows before columns and nothing from
+    /// outside the crop: what Pillow's `BICUBIC` does to the cropped picture, and so what the models' authors saw.
     fn resized(&mut self, image: &DecodedImage) -> Vec<u8> {
+        let side = self.input.side;
         let crop = Crop::centre(image.width(), image.height(), &self.input);
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
-            .crop(
-                crop.left.into(),
-                crop.top.into(),
-                crop.side.into(),
-                crop.side.into(),
-            );
         let source = ImageRef::new(image.width(), image.height(), image.rgb(), PixelType::U8x3)
             .expect("a decoded image holds width × height RGB triples");
-        let mut target = Image::new(self.input.side, self.input.side, PixelType::U8x3);
-        self.resizer
-            .resize(&source, &mut target, &options)
-            .expect("the crop lies inside the picture and the pixel types are equal");
+        let source = CroppedImage::new(&source, crop.left, crop.top, crop.side, crop.side)
+            .expect("the crop lies inside the picture");
+        let mut narrow = Image::new(side, crop.side, PixelType::U8x3);
+        self.resize(&source, &mut narrow);
+        let mut target = Image::new(side, side, PixelType::U8x3);
+        self.resize(&narrow, &mut target);
         target.into_vec()
+    }
+
+    fn resize(&mut self, source: &impl IntoImageView, target: &mut Image<'_>) {
+        let options =
+            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+        self.resizer
+            .resize(source, target, &options)
+            .expect("the pixel types are equal");
     }
 }
 
@@ -118,6 +122,34 @@ mod tests {
         assert_eq!(crop(1024, 683, 260), expected(208, 37, 608));
         assert_eq!(crop(1, 1, 224), expected(0, 0, 1));
         assert_eq!(crop(1, 5000, 224), expected(0, 2499, 1));
+    }
+
+    /// Made with Pillow 13: `image.crop(…).resize((5, 5), Image.BICUBIC)`, its red plane.
+    const PILLOW: [[f32; 5]; 5] = [
+        [149.0, 126.0, 109.0, 159.0, 80.0],
+        [124.0, 146.0, 126.0, 125.0, 137.0],
+        [129.0, 156.0, 106.0, 147.0, 111.0],
+        [125.0, 117.0, 132.0, 96.0, 107.0],
+        [84.0, 115.0, 139.0, 186.0, 118.0],
+    ];
+
+    #[test]
+    fn pixels_are_those_of_pillow() -> Result<(), Box<dyn std::error::Error>> {
+        let (height, width) = (17, 23);
+        let pixels = (0..height).flat_map(|y: u32| {
+            (0..width).flat_map(move |x: u32| {
+                (0..3).map(move |c| (x * x * 7 + y * 29 + x * y * (c + 3) + c * 50) as u8)
+            })
+        });
+        let image = DecodedImage::from_raw(height, width, pixels.collect())?;
+        let raw = ImageInput {
+            mean: 0.0,
+            scale: 1.0,
+            ..input(5, 3)
+        };
+        let model_input = Preprocessor::new(&raw).apply(&image);
+        assert_eq!(model_input.planes()[..25], *PILLOW.as_flattened());
+        Ok(())
     }
 
     #[test]

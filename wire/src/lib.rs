@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod convert;
+pub mod files;
 pub mod follow;
 pub mod listen;
 

@@ -1,13 +1,11 @@
 //! A market of four coordinators and four owners, with every key derived from a number.
 
-use dropbear_certificates::bitmap::Bitmap;
 use dropbear_certificates::charter::Seat;
 use dropbear_certificates::genesis::{GatewayIdentity, Member, Rules};
-use dropbear_certificates::record::VoteGroup;
-use dropbear_certificates::request::{Field, input_digest, vote_commitment};
+use dropbear_certificates::request::{Field, input_digest};
 use dropbear_certificates::{
     Assurance, Attachments, Certificate, Charter, Committee, Digest, Genesis, Header, ModelSet, ModelVersion, Origin,
-    Outcome, Policy, Record, Request, RequestAttachment, RequestOpening, SecretKey, Seed, Tally, Vote, VotesAttachment,
+    Policy, Record, Request, RequestAttachment, RequestOpening, SecretKey, Seed, Vote, VotesAttachment,
     merkle,
 };
 
@@ -75,17 +73,9 @@ pub(crate) fn record(votes: &[Option<Vote>], demand: Assurance) -> (Record, Atta
     let version =
         |place: u8| Some(ModelVersion { model: "lite0".into(), label: "1".into(), digest: Digest::of(&[place]) });
     let models = ModelSet((0..4).map(version).collect());
-    let tally = Tally::count(votes, 1);
+    let agreement = charter.combine(votes);
     let salt = SEED.salt(Field::Vote);
-    let group = |(class, owners): &(u32, Bitmap)| VoteGroup {
-        commitment: vote_commitment(&salt, Vote::Class(*class)),
-        owners: owners.clone(),
-    };
-    let mut groups: Vec<_> = tally.candidates().iter().map(group).collect();
-    if tally.abstained().count() > 0 {
-        groups.push(VoteGroup { commitment: None, owners: tally.abstained().clone() });
-    }
-    let counts = tally.counts();
+    let sealed = agreement.seal(charter.policy, demand, &salt).expect("a terminal outcome");
     let record = Record {
         genesis: genesis.digest(),
         epoch: 0,
@@ -101,15 +91,17 @@ pub(crate) fn record(votes: &[Option<Vote>], demand: Assurance) -> (Record, Atta
         owners: 4,
         faults: 1,
         demand,
-        votes: groups,
-        outcome: if counts.assurance() >= demand { Outcome::Agreed } else { Outcome::NoAgreement },
-        assurance: counts.assurance(),
+        votes: sealed.votes,
+        support: sealed.support,
+        outcome: sealed.outcome,
+        result: sealed.result,
+        assurance: sealed.assurance,
         ballots: Digest::of(b"ballots"),
         seq: 9,
         leaf_index: 37,
         agreed_ms: 1_800_000_050_000,
     };
-    let classes = tally.candidates().iter().map(|(class, _)| Vote::Class(*class)).collect();
+    let classes = agreement.groups.votes.iter().map(|(vote, _)| vote.clone()).collect();
     let attachments = Attachments {
         request: Some(RequestAttachment {
             key: request.key,
@@ -119,6 +111,7 @@ pub(crate) fn record(votes: &[Option<Vote>], demand: Assurance) -> (Record, Atta
         }),
         votes: Some(VotesAttachment { salt, votes: classes }),
         models: Some(models),
+        ..Attachments::default()
     };
     (record, attachments)
 }

@@ -11,11 +11,11 @@ use dropbear_certificates::{
     RequestOpening, SecretKey, Seed, Vote,
 };
 use dropbear_consensus::{
-    Activate, BlockRefused, Chain, Checked, Entry, Executed, Market, Proposal, Publish, Refused, Submission,
-    SubmittedRequest,
+    Activate, BlockRefused, Chain, Checked, CheckedProposal, Entry, Executed, Market, Proposal, Publish, Refused,
+    Submission, SubmittedRequest,
 };
 
-pub(crate) const START_MS: u64 = 1_800_000_000_000;
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
 pub(crate) const GENESIS_BLOCK: [u8; 32] = [0xff; 32];
 
 pub(crate) fn key(role: u8, place: u8) -> SecretKey {
@@ -72,11 +72,18 @@ pub(crate) struct Ledger {
     pub(crate) chain: Chain,
     blocks: u8,
     serial: u64,
+    /// Requests and ballots expire 50 s after this.
+    asked_ms: u64,
 }
 
 impl Ledger {
     pub(crate) fn new() -> Self {
-        Self { chain: Chain::new(Arc::new(Market::new(genesis())), GENESIS_BLOCK), blocks: 0, serial: 0 }
+        Self::asking_at(START_MS)
+    }
+
+    /// As [`Ledger::new`], with requests of this time.
+    pub(crate) fn asking_at(asked_ms: u64) -> Self {
+        Self { chain: Chain::new(Arc::new(Market::new(genesis())), GENESIS_BLOCK), blocks: 0, serial: 0, asked_ms }
     }
 
     /// Every owner has published and activated version 0, and it is current.
@@ -138,14 +145,15 @@ impl Ledger {
             return Err(*reason);
         }
         let block = self.execute(&proposal.expect("nothing was refused")).unwrap();
-        Ok(self.chain.finalize(block).unwrap())
+        Ok(self.chain.finalize(block).unwrap().expect("the block has entries"))
     }
 
     pub(crate) fn execute(&mut self, proposal: &Proposal) -> Result<[u8; 32], BlockRefused> {
         self.blocks += 1;
         let (block, now_ms, genesis) = ([self.blocks; 32], self.now_ms(), self.genesis());
         let check = |bytes: &[u8]| Ok(Arc::new(Entry::from_bytes(bytes)?.check(&genesis)?));
-        self.chain.execute(self.chain.tip(), block, &proposal.to_bytes(), Some(now_ms), check)?;
+        let proposal = CheckedProposal::from_payload(&proposal.to_bytes(), check)?;
+        self.chain.execute(self.chain.tip(), block, &proposal, Some(now_ms))?;
         Ok(block)
     }
 
@@ -160,7 +168,7 @@ impl Ledger {
             origin: Origin::GatewayMinted,
             nonce: [nonce; 16],
             commitment: opening.commitment(),
-            expiry_ms: START_MS + 50_000,
+            expiry_ms: self.asked_ms + 50_000,
             demand,
         };
         SubmittedRequest { request, signature: None, vote_salt: seed.salt(Field::Vote) }
@@ -183,7 +191,7 @@ impl Ledger {
             count: ids.len() as u64,
             version: version_digest(place, version),
             owner: owner(place).public(),
-            expiry_ms: START_MS + 50_000,
+            expiry_ms: self.asked_ms + 50_000,
             votes: votes_root(ids.iter().zip(salts), &answers),
         };
         Ballot::sign(statement, answers, &owner(place))

@@ -104,7 +104,7 @@ fn three_equal_votes_decide_and_are_due_at_once() {
         assert_eq!(scene.due(0), Due::OnChange);
     }
     scene.send(2, &[285]).unwrap();
-    assert_eq!((scene.standing(0), scene.due(0)), (Standing::Agreed(285), Due::Now));
+    assert_eq!((scene.standing(0), scene.due(0)), (Standing::Agreed(Vote::Class(285)), Due::Now));
     assert_eq!(scene.collector.finding(0).missing, [3]);
 }
 
@@ -143,7 +143,7 @@ fn a_slow_owner_delays_only_what_needs_it() {
     scene.collector.exhausted();
     assert_eq!(scene.due(5000), Due::OnChange);
     scene.send(3, &[4, 1]).unwrap();
-    assert_eq!((scene.standing(1), scene.due(5000)), (Standing::Agreed(1), Due::Now));
+    assert_eq!((scene.standing(1), scene.due(5000)), (Standing::Agreed(Vote::Class(1)), Due::Now));
     assert_eq!(scene.collector.open().collect::<Vec<_>>(), [1]);
 }
 
@@ -153,14 +153,14 @@ fn a_stale_ballot_counts_no_more_and_its_owner_is_asked_again() {
     for place in [0, 1, 3] {
         scene.send(place, &[6]).unwrap();
     }
-    assert_eq!(scene.standing(0), Standing::Agreed(6));
+    assert_eq!(scene.standing(0), Standing::Agreed(Vote::Class(6)));
     assert_eq!(scene.collector.follow(group(), 9), [3]);
     assert_eq!(scene.standing(0), Standing::Insufficient);
     assert_eq!(scene.send(3, &[6]), Ok(Taken::Held), "still the old version");
     let new = scene.ballot(3, 1, &[8]);
     assert_eq!(scene.collector.ballot(3, new), Ok(Taken::Counted), "another version may vote otherwise");
     scene.send(2, &[6]).unwrap();
-    assert_eq!(scene.standing(0), Standing::Agreed(6));
+    assert_eq!(scene.standing(0), Standing::Agreed(Vote::Class(6)));
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn an_owner_ahead_of_this_gateway_counts_once_the_ledger_is_there() {
     scene.send(1, &[6]).unwrap();
     assert_eq!(scene.standing(0), Standing::Insufficient);
     assert!(scene.collector.follow(group(), 9).is_empty());
-    assert_eq!((scene.standing(0), scene.due(0)), (Standing::Agreed(6), Due::Now));
+    assert_eq!((scene.standing(0), scene.due(0)), (Standing::Agreed(Vote::Class(6)), Due::Now));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use dropbear_certificates::Charter;
 use serde_json::{Map, Value, json};
 
-use super::{label, tally_json};
+use super::{tally_json, vote_json};
 use crate::ask::{Answered, Failure, Naming};
 use crate::finding::Standing;
 use crate::market::Market;
@@ -27,9 +27,10 @@ pub(crate) fn item_json(answered: &Answered, charter: &Charter, market: &Market)
     item.insert("expiry_ms".into(), json!(expiry_ms));
     item.insert("outcome".into(), json!(outcome(answered)));
     if let Some(finding) = finding {
-        if let Standing::Agreed(class) = finding.standing {
-            item.insert("class".into(), json!(class));
-            item.insert("label".into(), json!(label(market, charter, class)));
+        if let Standing::Agreed(result) = &finding.standing
+            && let Value::Object(result) = vote_json(result, charter, market)
+        {
+            item.extend(result);
         }
         item.insert("assurance".into(), json!(finding.assurance.name()));
         item.insert("tally".into(), tally_json(finding, charter, market));

@@ -6,7 +6,6 @@ use dropbear_certificates::Charter;
 
 use super::{label, tally_json};
 use crate::ask::{Answer, Tensor, TensorData};
-use crate::finding::Standing;
 use crate::market::Market;
 use crate::schema::{CLASS, ECHO, LABEL, TALLY, Task};
 
@@ -74,9 +73,6 @@ impl Outputs<'_> {
     }
 }
 
-fn class(answer: &Answer) -> Option<u32> {
-    match answer.finding.standing {
-        Standing::Agreed(class) => Some(class),
-        _ => None,
-    }
+const fn class(answer: &Answer) -> Option<u32> {
+    answer.finding.class()
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dropbear_certificates::{Digest, Genesis, Header};
-use dropbear_consensus::block::leaf_hashes;
 use dropbear_consensus::chain::check_entry;
-use dropbear_consensus::{Activate, Chain, Checked, Executed, Market, Publish, Refused, RequestResult};
+use dropbear_consensus::{
+    Activate, Chain, Checked, CheckedProposal, Executed, Market, Publish, Refused, RequestResult,
+};
 use dropbear_wire::convert::digest_bytes;
 use dropbear_wire::v1;
 use dropbear_wire::v1::coordinator_server::{Coordinator, CoordinatorServer};
@@ -167,8 +168,9 @@ impl State {
         let (block, genesis) = ([self.blocks; 32], self.chain.market().digest);
         let payload = proposal.unwrap().to_bytes();
         let check = |bytes: &[u8]| Ok(Arc::new(check_entry(bytes, &genesis)?));
-        self.chain.execute(self.chain.tip(), block, &payload, Some(now_ms()), check).unwrap();
-        let executed = self.chain.finalize(block).unwrap();
+        let proposal = CheckedProposal::from_payload(&payload, check).unwrap();
+        self.chain.execute(self.chain.tip(), block, &proposal, Some(now_ms())).unwrap();
+        let executed = self.chain.finalize(block).unwrap().unwrap();
         self.entries.insert(entry.digest(), (executed.header.seq, 0));
         self.refused.remove(&entry.digest());
         self.executed.insert(executed.header.seq, executed);
@@ -245,7 +247,7 @@ impl Member {
     }
 
     fn leaf(&self, executed: &Executed, index: u64) -> v1::Leaf {
-        let path = dropbear_certificates::merkle::path(&leaf_hashes(&executed.leaves), index as usize);
+        let path = executed.tree.path(index).unwrap();
         let mut data = executed.leaves[index as usize].clone();
         if self.conduct == Conduct::LeafForger {
             *data.last_mut().unwrap() ^= 1;

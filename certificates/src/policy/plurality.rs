@@ -1,174 +1,16 @@
-//! Agreement policies: pure functions from votes to an outcome, recomputable by every verifier.
+//! `plurality`: the class that most owners name.
 //!
-//! Assurance says what leaving ballots out, or lying, could have changed. With g owners, fault bound f_g, `missing`
-//! owners without a counted vote and `lead` the distance between winner and runner-up (DESIGN: one ballot of a plurality
-//! shifts a candidate by w = 1):
+//! With g owners, fault bound f_g, `missing` owners without a counted vote and `lead` the distance between winner and
+//! runner-up (one ballot shifts a candidate by w = 1):
 //!
 //! * **supported**: a unique winner with at least f_g + 1 votes, so at least one honest model said so;
 //! * **decisive**: supported, and lead > missing: the ballots left out could not have changed the winner;
 //! * **robust**: lead > f_g + missing: the winner leads among honest models whatever f_g owners and the gateway do.
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use crate::bitmap::Bitmap;
-use crate::cbor::{CborError, Decoder, Encoder};
-
-/// How far a tally is safe against missing and lying owners; ordered from weakest to strongest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Assurance {
-    /// No claim: there is no winner, or too few votes for it.
-    None,
-    /// At least one honest model gave the winner.
-    Supported,
-    /// And the ballots left out could not have changed it.
-    Decisive,
-    /// And neither could f_g lying owners.
-    Robust,
-}
-
-impl Assurance {
-    /// Its number on the wire.
-    #[must_use]
-    pub const fn code(self) -> u64 {
-        self as u64
-    }
-
-    /// From its number on the wire.
-    #[must_use]
-    pub const fn from_code(code: u64) -> Option<Self> {
-        match code {
-            0 => Some(Self::None),
-            1 => Some(Self::Supported),
-            2 => Some(Self::Decisive),
-            3 => Some(Self::Robust),
-            _ => None,
-        }
-    }
-
-    /// From its name, for a level that can be demanded: `supported`, `decisive` or `robust`.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Supported, Self::Decisive, Self::Robust].into_iter().find(|level| level.name() == name)
-    }
-
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Supported => "supported",
-            Self::Decisive => "decisive",
-            Self::Robust => "robust",
-        }
-    }
-
-    /// The strongest level that these counts support. `lead` is zero when the best two candidates tie.
-    #[must_use]
-    pub const fn of(winner: usize, lead: usize, missing: usize, faults: usize) -> Self {
-        if lead == 0 || winner <= faults {
-            Self::None
-        } else if lead > faults + missing {
-            Self::Robust
-        } else if lead > missing {
-            Self::Decisive
-        } else {
-            Self::Supported
-        }
-    }
-
-    pub(crate) fn decode(input: &mut Decoder<'_>) -> Result<Self, CborError> {
-        Self::from_code(input.uint()?).ok_or(CborError::Bounds)
-    }
-
-    /// Reads a level that can be demanded: anything but [`Assurance::None`].
-    pub(crate) fn decode_demand(input: &mut Decoder<'_>) -> Result<Self, CborError> {
-        match Self::decode(input)? {
-            Self::None => Err(CborError::Bounds),
-            level => Ok(level),
-        }
-    }
-}
-
-impl fmt::Display for Assurance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A group's rule for combining votes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// The class that most owners name.
-    Plurality,
-}
-
-impl Policy {
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Plurality => "plurality",
-        }
-    }
-
-    pub(crate) fn encode(self, out: &mut Encoder) {
-        match self {
-            Self::Plurality => out.array(1).uint(1),
-        };
-    }
-
-    pub(crate) fn decode(input: &mut Decoder<'_>) -> Result<Self, CborError> {
-        input.array_of(1)?;
-        input.key(1)?;
-        Ok(Self::Plurality)
-    }
-}
-
-/// What one owner's ballot says about one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Vote {
-    /// The most likely class.
-    Class(u32),
-    /// The model could not answer; the owner counts as missing, for good.
-    Abstain,
-}
-
-impl Vote {
-    /// The bytes that a vote's commitment covers: `[kind, value]`; none for an abstention.
-    #[must_use]
-    pub fn to_bytes(self) -> Option<Vec<u8>> {
-        match self {
-            Self::Class(class) => {
-                let mut out = Encoder::new();
-                out.array(2).uint(1).uint(class.into());
-                Some(out.finish())
-            }
-            Self::Abstain => None,
-        }
-    }
-
-    /// Writes the vote as an item of a ballot body: `[kind, value]`, or null for an abstention.
-    pub fn encode(self, out: &mut Encoder) {
-        match self.to_bytes() {
-            Some(bytes) => out.raw(&bytes),
-            None => out.null(),
-        };
-    }
-
-    /// Reads what [`Vote::encode`] wrote.
-    ///
-    /// # Errors
-    /// [`CborError`] if something else stands here.
-    pub fn decode(input: &mut Decoder<'_>) -> Result<Self, CborError> {
-        if input.null() {
-            return Ok(Self::Abstain);
-        }
-        input.array_of(2)?;
-        input.key(1)?;
-        Ok(Self::Class(input.uint_max(u32::MAX.into())? as u32))
-    }
-}
+use crate::policy::{Assurance, Vote};
 
 /// The votes of one request, counted. Candidates stand by descending count, then ascending class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,7 +33,8 @@ pub enum Decision {
 }
 
 impl Tally {
-    /// Counts `votes`, one place per owner of the roster, `None` where no ballot is counted.
+    /// Counts `votes`, one place per owner of the roster, `None` where no ballot is counted. What is no class counts as an
+    /// abstention.
     #[must_use]
     pub fn count(votes: &[Option<Vote>], faults: usize) -> Self {
         let mut candidates: Vec<(u32, Bitmap)> = Vec::new();
@@ -199,9 +42,6 @@ impl Tally {
         for (owner, vote) in votes.iter().enumerate() {
             match vote {
                 None => {}
-                Some(Vote::Abstain) => {
-                    abstained.insert(owner);
-                }
                 Some(Vote::Class(class)) => {
                     let known = candidates.iter().position(|(candidate, _)| candidate == class);
                     let place = known.unwrap_or_else(|| {
@@ -209,6 +49,9 @@ impl Tally {
                         candidates.len() - 1
                     });
                     candidates[place].1.insert(owner);
+                }
+                Some(_) => {
+                    abstained.insert(owner);
                 }
             }
         }
@@ -326,7 +169,7 @@ mod tests {
         assert_eq!(Tally::count(&votes, 1).decide(Assurance::Robust), Decision::Insufficient);
         votes[3] = Some(Vote::Abstain);
         assert_eq!(Tally::count(&votes, 1).decide(Assurance::Robust), Decision::NoAgreement);
-        assert_eq!(Tally::count(&[Some(Vote::Abstain); 4], 1).decide(Assurance::Supported), Decision::NoAgreement);
+        assert_eq!(Tally::count(&[const { Some(Vote::Abstain) }; 4], 1).decide(Assurance::Supported), Decision::NoAgreement);
     }
 
     /// Every way to fill the `None`s with classes below `classes`.

@@ -1,0 +1,19 @@
+# What a developer types. Everything also works with plain cargo.
+
+# Everything that CI checks.
+ci:
+    .ci/run
+
+# Format, and apply what clippy can mend.
+fix:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets --fix --allow-dirty
+
+# The whole story on this machine.
+demo:
+    cargo run --release -- demo
+
+# A market to play with, in .market.
+up:
+    test -d .market || cargo run --release -- init .market
+    cargo run --release -- up .market

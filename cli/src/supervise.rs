@@ -1,0 +1,127 @@
+//! Child processes: each service of a market as its own OS process.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::layout::Service;
+use crate::service::READY;
+
+/// A service has this long to say that it serves; a first start may load models for a while.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A service has this long to put its work down before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// Lines of a failed service's log that are shown.
+const LOG_TAIL_LINES: usize = 5;
+
+/// A running service.
+pub(crate) struct Running {
+    pub(crate) service: Service,
+    child: Child,
+    /// What it printed when it was ready: its address.
+    pub(crate) address: String,
+}
+
+/// Starts a service and waits until it serves. It stops by itself when this process ends.
+pub(crate) async fn start(service: Service) -> anyhow::Result<Running> {
+    let log = service.log();
+    let open_log = || File::options().create(true).append(true).open(&log);
+    let stderr = open_log().with_context(|| format!("cannot write {}", log.display()))?;
+    let executable = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut child = Command::new(executable)
+        .arg(service.kind.command())
+        .arg("--config")
+        .arg(&service.config)
+        .arg("--supervised")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        // Ctrl-C reaches the whole group; this process decides when the others stop.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot start {}", service.name))?;
+    let stdout = child.stdout.take().context("a child without standard output")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let ready = async {
+        while let Some(line) = lines.next_line().await? {
+            if let Some(address) = line.strip_prefix(READY) {
+                return Ok(address.trim().to_owned());
+            }
+        }
+        bail!("it ended before it served")
+    };
+    match tokio::time::timeout(READY_TIMEOUT, ready).await {
+        Ok(Ok(address)) => Ok(Running { service, child, address }),
+        Ok(Err(error)) => bail!("{} did not start: {error}{}", service.name, tail(&log)),
+        Err(_) => bail!("{} was not ready after {READY_TIMEOUT:?}{}", service.name, tail(&log)),
+    }
+}
+
+/// The last lines of a log, indented, for an error message.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
+    format!("\n  {}\n  (all of it: {})", last.join("\n  "), log.display())
+}
+
+impl Running {
+    /// Its process id.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid().and_then(|pid| i32::try_from(pid).ok()) {
+            // It may have ended a moment ago, which is what we want.
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// Kills it without warning, as a failing machine would.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.with_context(|| format!("cannot kill {}", self.service.name))
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => format!("{} ended: {status}{}", self.service.name, tail(&self.service.log())),
+            Err(error) => format!("{} is lost: {error}", self.service.name),
+        }
+    }
+
+    /// Asks it to stop, and waits.
+    async fn stop(mut self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGTERM);
+        match tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => bail!("{} ended with {status}{}", self.service.name, tail(&self.service.log())),
+            Ok(Err(error)) => bail!("{} is lost: {error}", self.service.name),
+            Err(_) => {
+                self.child.kill().await?;
+                bail!("{} did not stop within {STOP_TIMEOUT:?} and was killed", self.service.name)
+            }
+        }
+    }
+}
+
+/// Stops services in the order given: gateways before what they use.
+pub(crate) async fn stop_all(services: Vec<Running>) -> anyhow::Result<()> {
+    let stops: Vec<_> = services.into_iter().rev().map(|running| tokio::spawn(running.stop())).collect();
+    let mut problems = Vec::new();
+    for stop in stops {
+        if let Err(error) = stop.await? {
+            problems.push(format!("{error:#}"));
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { bail!(problems.join("\n")) }
+}

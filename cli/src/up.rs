@@ -1,0 +1,131 @@
+//! Running a whole market on one machine.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::layout::{self, Service};
+use crate::service::Kind;
+use crate::supervise::{self, Running, stop_all};
+use crate::{Verdict, zoo};
+
+/// A market has this long from its last service's start until every owner's model is in force.
+const MARKET_READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often the gateway is asked whether it is ready.
+const READY_POLL: Duration = Duration::from_millis(50);
+
+/// The market to run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The market's folder, made with `dropbear init`.
+    dir: PathBuf,
+}
+
+/// A market that runs.
+pub(crate) struct Market {
+    pub(crate) services: Vec<Running>,
+}
+
+impl Market {
+    /// Starts every service in `dir` and waits until the gateway can answer.
+    pub(crate) async fn start(dir: &Path) -> anyhow::Result<Self> {
+        let mut running = Vec::new();
+        for kind in Kind::ALL {
+            let of_kind = layout::services(dir)?.into_iter().filter(|service| service.kind == kind);
+            let starts: Vec<_> = of_kind.map(|service| tokio::spawn(supervise::start(service))).collect();
+            for start in starts {
+                running.push(start.await??);
+            }
+        }
+        let market = Self { services: running };
+        market.ready().await?;
+        Ok(market)
+    }
+
+    /// The gateway's base URL.
+    pub(crate) fn url(&self) -> anyhow::Result<String> {
+        let gateway = self.services.iter().find(|running| running.service.kind == Kind::Gateway);
+        Ok(format!("http://{}", gateway.context("this market has no gateway")?.address))
+    }
+
+    async fn ready(&self) -> anyhow::Result<()> {
+        let url = format!("{}/v2/health/ready", self.url()?);
+        let poll = async {
+            loop {
+                if reqwest::get(&url).await.is_ok_and(|response| response.status().is_success()) {
+                    return;
+                }
+                tokio::time::sleep(READY_POLL).await;
+            }
+        };
+        let waited = tokio::time::timeout(MARKET_READY_TIMEOUT, poll).await;
+        waited.map_err(|_| anyhow::anyhow!("the gateway was not ready after {MARKET_READY_TIMEOUT:?}; see: dropbear status"))
+    }
+
+    /// Takes a service out, by name.
+    pub(crate) fn take(&mut self, name: &str) -> anyhow::Result<Running> {
+        let place = self.services.iter().position(|running| running.service.name == name);
+        Ok(self.services.remove(place.with_context(|| format!("no service `{name}`"))?))
+    }
+
+    /// Waits until a service ends by itself, and takes it out.
+    async fn any_ended(&mut self) -> String {
+        let ends = self.services.iter_mut().map(|running| Box::pin(running.ended()));
+        let (problem, place, _) = futures_util::future::select_all(ends).await;
+        self.services.remove(place);
+        problem
+    }
+
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        stop_all(self.services).await
+    }
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<Verdict> {
+    if uses_zoo(&layout::services(&args.dir)?)? {
+        zoo::fetch_with_progress().await?;
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let starting = Market::start(&args.dir);
+    let mut market = tokio::select! {
+        market = starting => market?,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted while starting"),
+        _ = terminate.recv() => bail!("terminated while starting"),
+    };
+    print(&args.dir, &market)?;
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => break,
+            _ = terminate.recv() => break,
+            problem = market.any_ended() => eprintln!("{problem}\nthe market goes on without it"),
+        }
+    }
+    eprintln!("stopping");
+    market.stop().await.map(|()| Verdict::Good)
+}
+
+fn print(dir: &Path, market: &Market) -> anyhow::Result<()> {
+    let url = market.url()?;
+    for running in &market.services {
+        println!("{:<12} {:<16} {}", running.service.kind.command(), running.service.name, running.address);
+    }
+    println!("\nready: {url}  (Ctrl-C stops everything)\n");
+    println!("  dropbear infer PHOTO.jpg --gateway {url} --trust {}", layout::genesis(dir).display());
+    println!("  dropbear status {}", dir.display());
+    Ok(())
+}
+
+fn uses_zoo(services: &[Service]) -> anyhow::Result<bool> {
+    let cache = dropbear_model_node::zoo::cache_directory()?;
+    let cache = cache.to_string_lossy();
+    for service in services.iter().filter(|service| service.kind == Kind::ModelNode) {
+        let text = std::fs::read_to_string(&service.config)
+            .with_context(|| format!("cannot read {}", service.config.display()))?;
+        if text.contains(&*cache) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,225 @@
+//! The coordinator's gRPC service.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dropbear_certificates::Digest;
+use dropbear_consensus::registry::{Group, Holding};
+use dropbear_consensus::{LeafTree, Refused, Registry, RequestResult, Storage as _};
+use dropbear_engine::Ordering;
+use dropbear_wire::convert::{digest, digest_bytes};
+use dropbear_wire::v1;
+use dropbear_wire::v1::coordinator_server::Coordinator;
+use futures_util::{Stream, StreamExt as _};
+use tokio_stream::wrappers::WatchStream;
+
+use tonic::{Request, Response, Status};
+
+use crate::core::{AttestedBlock, Outcome};
+use crate::replica::{LedgerReplica, Progress, now_ms};
+
+/// Nobody waits longer for an entry.
+const WAIT_MS_MAX: u64 = 60_000;
+
+pub(crate) struct Api {
+    pub(crate) replica: LedgerReplica,
+    pub(crate) engine: Arc<dyn Ordering>,
+    /// This coordinator's place in the committee.
+    pub(crate) member: usize,
+}
+
+fn refusal(refused: &Refused) -> v1::Refusal {
+    let code = match refused {
+        Refused::UnknownGateway => "unknown-gateway",
+        Refused::UnknownGroup => "unknown-group",
+        Refused::StaleCharter => "stale-charter",
+        Refused::NotOnRoster => "not-on-roster",
+        Refused::AlreadyDecided(_) => "already-decided",
+        Refused::Expired => "expired",
+        Refused::ExpiryTooFar => "expiry-too-far",
+        Refused::Insufficient { .. } => "insufficient",
+        Refused::Nothing => "nothing",
+        Refused::Replayed => "replayed",
+        Refused::AlreadyPublished => "already-published",
+        Refused::TooManyVersions => "too-many-versions",
+        Refused::NotPublished => "not-published",
+        Refused::OutOfOrder => "out-of-order",
+        Refused::BlockFull => "block-full",
+    };
+    let place = match refused {
+        Refused::AlreadyDecided(place) => (place.seq, place.leaf_index),
+        _ => (0, 0),
+    };
+    v1::Refusal { code: code.into(), message: refused.to_string(), seq: place.0, leaf_index: place.1 }
+}
+
+fn leaf(block: &AttestedBlock, tree: &LeafTree, index: u64) -> Option<v1::Leaf> {
+    let data = block.stored.leaves.get(usize::try_from(index).ok()?)?;
+    let path: Vec<u8> = tree.path(index)?.iter().flat_map(|node| node.0).collect();
+    Some(v1::Leaf { index, data: data.clone().into(), path: path.into() })
+}
+
+impl Api {
+    fn attested(&self, block: &AttestedBlock) -> v1::Attested {
+        v1::Attested {
+            header: block.stored.header.to_bytes().into(),
+            member: self.member as u32,
+            signature: block.stored.attestation.map(|signature| Bytes::copy_from_slice(&signature)).unwrap_or_default(),
+        }
+    }
+
+    fn applied(&self, block: &AttestedBlock, place: usize, want_leaves: bool) -> v1::SubmitReply {
+        let result = &block.results[place];
+        let outcome = |result: &RequestResult| v1::RequestOutcome {
+            outcome: Some(match result {
+                RequestResult::Recorded(leaf) => v1::request_outcome::Outcome::LeafIndex(*leaf),
+                RequestResult::Refused(refused) => v1::request_outcome::Outcome::Refusal(refusal(refused)),
+            }),
+        };
+        let (first, count) = result.leaves;
+        let wanted = if want_leaves { first..first + count } else { 0..0 };
+        v1::SubmitReply {
+            refusal: None,
+            attested: Some(self.attested(block)),
+            outcomes: result.requests.iter().map(outcome).collect(),
+            leaves: wanted.filter_map(|index| leaf(block, &block.tree, index)).collect(),
+        }
+    }
+
+    /// Takes an entry in, passes it on to the peers, and gives its digest; or says why it does not apply.
+    async fn take(&self, bytes: Bytes) -> Result<Result<Digest, Refused>, Status> {
+        let entry = dropbear_consensus::entry::entry_digest(&bytes);
+        if self.replica.core().is_known(&entry) {
+            return Ok(Ok(entry));
+        }
+        let checked = self.replica.check(bytes.clone()).await;
+        let checked = checked.map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
+        let pushed = self.replica.core().push(checked, now_ms());
+        match pushed.map_err(|full| Status::resource_exhausted(full.to_string()))? {
+            Ok(()) => {
+                self.engine.relay(bytes);
+                self.replica.wake();
+                Ok(Ok(entry))
+            }
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    fn block(&self, seq: u64) -> Result<Option<Arc<AttestedBlock>>, Status> {
+        if let Some(recent) = self.replica.core().recent(seq) {
+            return Ok(Some(recent));
+        }
+        let stored = self.replica.0.store.block(seq).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(stored
+            .map(|stored| Arc::new(AttestedBlock { tree: LeafTree::new(&stored.leaves), stored, results: Vec::new() })))
+    }
+}
+
+fn registry_view(registry: &Registry) -> v1::RegistryView {
+    let holding = |holding: &Holding| v1::Holding {
+        versions: holding
+            .versions
+            .iter()
+            .map(|version| v1::Version {
+                model: version.model.clone(),
+                label: version.label.clone(),
+                digest: digest_bytes(&version.digest),
+            })
+            .collect(),
+        activations: holding
+            .activations
+            .iter()
+            .map(|(from_seq, version)| v1::Activation { from_seq: *from_seq, version: *version as u32 })
+            .collect(),
+    };
+    let group = |group: &Group| v1::Group {
+        charter: group.charter().to_bytes().into(),
+        holdings: group.holdings().iter().map(holding).collect(),
+    };
+    v1::RegistryView { groups: registry.groups().map(group).collect() }
+}
+
+#[tonic::async_trait]
+impl Coordinator for Api {
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitReply>, Status> {
+        let v1::SubmitRequest { what, timeout_ms, want_leaves } = request.into_inner();
+        let entry = match what {
+            Some(v1::submit_request::What::Entry(bytes)) => match self.take(bytes).await? {
+                Ok(entry) => entry,
+                Err(refused) => {
+                    let reply = v1::SubmitReply { refusal: Some(refusal(&refused)), ..Default::default() };
+                    return Ok(Response::new(reply));
+                }
+            },
+            Some(v1::submit_request::What::Digest(bytes)) => digest(&bytes, "digest")?,
+            None => return Err(Status::invalid_argument("give an entry or the digest of one")),
+        };
+        let outcome = self.replica.core().watch(entry);
+        let timeout = Duration::from_millis(timeout_ms.min(WAIT_MS_MAX));
+        let waited = tokio::select! {
+            waited = tokio::time::timeout(timeout, outcome) => waited,
+            () = self.replica.stopped() => return Err(Status::unavailable("the coordinator is stopping")),
+        };
+        match waited {
+            Ok(Ok(Outcome::Applied(block, place))) => Ok(Response::new(self.applied(&block, place, want_leaves))),
+            Ok(Ok(Outcome::Refused(refused))) => {
+                Ok(Response::new(v1::SubmitReply { refusal: Some(refusal(&refused)), ..Default::default() }))
+            }
+            Ok(Err(_)) => Err(Status::unavailable("the coordinator is stopping")),
+            Err(_) => Err(Status::deadline_exceeded("the entry was not ordered in time; it may still be")),
+        }
+    }
+
+    async fn lookup(&self, request: Request<v1::LookupRequest>) -> Result<Response<v1::LookupReply>, Status> {
+        let id = digest(&request.into_inner().request_id, "request_id")?;
+        let place = self.replica.0.store.decided(&id).map_err(|error| Status::internal(error.to_string()))?;
+        let Some(place) = place else { return Ok(Response::new(v1::LookupReply::default())) };
+        let block = self.block(place.seq)?.ok_or_else(|| Status::internal("a decided request without its block"))?;
+        let leaf = leaf(&block, &block.tree, place.leaf_index);
+        let leaf = leaf.ok_or_else(|| Status::internal("a decided request without its leaf"))?;
+        let record = dropbear_certificates::Record::from_bytes(&leaf.data);
+        let record = record.map_err(|error| Status::internal(format!("a damaged record: {error}")))?;
+        let registry = Arc::clone(&self.replica.core().chain().state().registry);
+        let models = registry.group(&record.group).map(|group| group.model_set(place.seq).to_bytes());
+        Ok(Response::new(v1::LookupReply {
+            attested: Some(self.attested(&block)),
+            leaf: Some(leaf),
+            model_set: models.unwrap_or_default().into(),
+        }))
+    }
+
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
+        let faults = self.replica.0.faults.lock().map(|faults| faults.last().cloned()).unwrap_or_default();
+        let fatal = self.replica.0.fatal.borrow().clone();
+        let market = &self.replica.0.market;
+        let core = self.replica.core();
+        Ok(Response::new(v1::StatusReply {
+            member: self.member as u32,
+            name: market.genesis.committee.members[self.member].name.clone(),
+            seq: core.chain().state().seq,
+            agreed_ms: core.chain().state().agreed_ms,
+            waiting_entries: core.pool_len() as u64,
+            views_finalized: self.engine.status().views_finalized,
+            views_nullified: self.engine.status().views_nullified,
+            last_error: fatal.or(faults).unwrap_or_default(),
+            genesis: digest_bytes(&market.digest),
+        }))
+    }
+
+    type FollowStream = Pin<Box<dyn Stream<Item = Result<v1::LedgerUpdate, Status>> + Send>>;
+
+    async fn follow(&self, _: Request<v1::FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
+        let mut last: Option<Arc<Registry>> = None;
+        let update = move |progress: Progress| {
+            let same = last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &progress.registry));
+            let registry = (!same).then(|| registry_view(&progress.registry));
+            last = Some(progress.registry);
+            Ok(v1::LedgerUpdate { seq: progress.seq, agreed_ms: progress.agreed_ms, registry })
+        };
+        let updates = WatchStream::new(self.replica.0.progress.subscribe()).map(update);
+        let updates = updates.take_until(Box::pin(self.replica.stopped()));
+        Ok(Response::new(Box::pin(updates)))
+    }
+}

@@ -1,0 +1,267 @@
+//! What one coordinator knows: chain, pool, and who waits for which entry. No IO; the lock around it is short.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dropbear_certificates::{Digest, SecretKey, Signature};
+use dropbear_consensus::{
+    AttestError, Attestor, BlockId, BlockRefused, Chain, Checked, CheckedProposal, EngineTip, EntryResult, Executed, LeafTree,
+    Place, Pool, PoolFull, Proposal, Refused, StoredBlock,
+};
+use tokio::sync::oneshot;
+
+use crate::pace::Pace;
+
+/// Final blocks whose outcomes stay in memory for whoever asks a little late.
+const RECENT_BLOCKS_MAX: usize = 256;
+
+/// A final block with everything that certificates need of it.
+#[derive(Debug)]
+pub(crate) struct AttestedBlock {
+    pub(crate) stored: StoredBlock,
+    pub(crate) tree: LeafTree,
+    pub(crate) results: Vec<EntryResult>,
+}
+
+/// What became of an entry.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// It stands in this block, at this place among its entries.
+    Applied(Arc<AttestedBlock>, usize),
+    /// It does not apply to the final state.
+    Refused(Refused),
+}
+
+/// A block that became final and is not durable yet.
+pub(crate) enum Finalized {
+    /// With its attested header and the request ids that it decides.
+    Entries(AttestedBlock, Vec<(Digest, Place)>),
+    /// A block without entries.
+    Nothing,
+}
+
+/// Why a final block cannot be processed; the coordinator must stop.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fatal {
+    #[error("the committee finalised a block that this coordinator finds invalid: {0}")]
+    Block(#[from] BlockRefused),
+    #[error("{0}")]
+    Attest(#[from] AttestError),
+    #[error("{0}")]
+    Store(#[from] crate::store::StoreError),
+    #[error("block {0} of the ledger does not replay to its stored header")]
+    Replay(u64),
+}
+
+pub(crate) struct Core {
+    chain: Chain,
+    /// Height of the engine's last final block.
+    height: u64,
+    pool: Pool,
+    pace: Pace,
+    attestor: Attestor,
+    /// Entries that did not apply on some parent; held against the final state after each block.
+    doubtful: BTreeSet<Digest>,
+    waiting: BTreeMap<Digest, Vec<oneshot::Sender<Outcome>>>,
+    recent: VecDeque<Arc<AttestedBlock>>,
+    recent_entries: BTreeMap<Digest, (Arc<AttestedBlock>, usize)>,
+}
+
+/// Gives the checked form of an entry's bytes: the pool's if it waits there, else checked now.
+pub(crate) fn parse(
+    payload: &[u8],
+    genesis: &Digest,
+    mut waiting: impl FnMut(&Digest) -> Option<Arc<Checked>>,
+) -> Result<CheckedProposal, BlockRefused> {
+    CheckedProposal::from_payload(payload, |bytes| {
+        let digest = dropbear_consensus::entry::entry_digest(bytes);
+        match waiting(&digest) {
+            Some(entry) => Ok(entry),
+            None => dropbear_consensus::chain::check_entry(bytes, genesis).map(Arc::new),
+        }
+    })
+}
+
+impl Core {
+    pub(crate) fn new(chain: Chain, pool_bytes_max: usize, block_interval_ms_max: u64, attestor: Attestor) -> Self {
+        Self {
+            chain,
+            height: 0,
+            pool: Pool::new(pool_bytes_max),
+            pace: Pace::new(block_interval_ms_max),
+            attestor,
+            doubtful: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            recent: VecDeque::new(),
+            recent_entries: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) const fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// Height of the engine's last final block.
+    pub(crate) const fn height(&self) -> u64 {
+        self.height
+    }
+
+    /// Takes up the engine's chain where the store left it.
+    pub(crate) fn resume_at(&mut self, tip: EngineTip) {
+        self.height = tip.height;
+        self.chain.resume_at(tip.block);
+    }
+
+    pub(crate) fn pool_len(&self) -> usize {
+        self.pool.len()
+    }
+
+    /// An entry that waits, for a block that contains it.
+    pub(crate) fn waiting_entry(&self, entry: &Digest) -> Option<Arc<Checked>> {
+        self.pool.get(entry).cloned()
+    }
+
+    /// Whether an entry waits or was decided a moment ago.
+    pub(crate) fn is_known(&self, entry: &Digest) -> bool {
+        self.pool.get(entry).is_some() || self.recent_entries.contains_key(entry)
+    }
+
+    /// Adds an entry; says at once if it does not apply to the final state.
+    pub(crate) fn push(&mut self, entry: Arc<Checked>, now_ms: u64) -> Result<Result<(), Refused>, PoolFull> {
+        if self.is_known(&entry.digest()) {
+            return Ok(Ok(()));
+        }
+        if let Err(refused) = self.chain.would_apply(&entry, now_ms) {
+            return Ok(Err(refused));
+        }
+        self.pace.arrived(now_ms);
+        self.pool.push(entry).map(Ok)
+    }
+
+    /// Tells what becomes of an entry, now or later.
+    pub(crate) fn watch(&mut self, entry: Digest) -> oneshot::Receiver<Outcome> {
+        let (sender, receiver) = oneshot::channel();
+        match self.recent_entries.get(&entry) {
+            Some((block, place)) => drop(sender.send(Outcome::Applied(Arc::clone(block), *place))),
+            None => {
+                let waiting = self.waiting.entry(entry).or_default();
+                waiting.retain(|sender| !sender.is_closed());
+                waiting.push(sender);
+            }
+        }
+        receiver
+    }
+
+    pub(crate) fn wait_ms(&mut self, now_ms: u64) -> u64 {
+        self.pace.wait_ms(now_ms)
+    }
+
+    /// Builds a block on `parent` from the pool.
+    pub(crate) fn build(&mut self, parent: &BlockId, now_ms: u64) -> Option<Proposal> {
+        let (proposal, refused) = self.chain.build(parent, now_ms, self.pool.iter().map(|entry| &**entry));
+        self.doubtful.extend(refused.into_iter().map(|(entry, _)| entry));
+        proposal
+    }
+
+    pub(crate) fn execute(
+        &mut self,
+        parent: BlockId,
+        block: BlockId,
+        proposal: &CheckedProposal,
+        now_ms: Option<u64>,
+    ) -> Result<Arc<Executed>, BlockRefused> {
+        self.chain.execute(parent, block, proposal, now_ms)
+    }
+
+    pub(crate) fn pass(&mut self, parent: BlockId, block: BlockId) -> Result<(), BlockRefused> {
+        self.chain.pass(parent, block)
+    }
+
+    /// Makes a block final and attests its header. The signature must not leave before the block is durable.
+    pub(crate) fn finalize(&mut self, tip: EngineTip, payload: &Bytes, key: &SecretKey) -> Result<Finalized, Fatal> {
+        let executed = self.chain.finalize(tip.block)?;
+        self.height = tip.height;
+        let Some(executed) = executed else { return Ok(Finalized::Nothing) };
+        self.attestor.permit(&executed.header)?;
+        let attestation = Some(executed.header.attest(key));
+        for result in &executed.results {
+            self.pool.remove(&result.entry);
+            self.doubtful.remove(&result.entry);
+        }
+        let decided = executed.decided.values().map(|decided| (decided.id, decided.place)).collect();
+        Ok(Finalized::Entries(attested(tip.block, payload, &executed, attestation), decided))
+    }
+
+    /// Puts a block from this coordinator's own ledger back in its place.
+    pub(crate) fn replay(&mut self, stored: &StoredBlock, proposal: &CheckedProposal) -> Result<(), Fatal> {
+        let executed = self.chain.execute(self.chain.tip(), stored.block, proposal, None)?;
+        if executed.header != stored.header {
+            return Err(Fatal::Replay(stored.header.seq));
+        }
+        self.chain.finalize(stored.block)?;
+        if stored.attestation.is_some() {
+            self.attestor.permit(&stored.header)?;
+        }
+        Ok(())
+    }
+
+    /// A block is durable: tells everybody who waits.
+    pub(crate) fn durable(&mut self, block: AttestedBlock, now_ms: u64) -> Arc<AttestedBlock> {
+        let block = Arc::new(block);
+        self.pace.block(now_ms);
+        for (place, result) in block.results.iter().enumerate() {
+            self.recent_entries.insert(result.entry, (Arc::clone(&block), place));
+            self.tell(&result.entry, &Outcome::Applied(Arc::clone(&block), place));
+        }
+        self.recent.push_back(Arc::clone(&block));
+        if self.recent.len() > RECENT_BLOCKS_MAX {
+            for result in self.recent.pop_front().iter().flat_map(|old| &old.results) {
+                self.recent_entries.remove(&result.entry);
+            }
+        }
+        self.settle_doubtful(now_ms);
+        block
+    }
+
+    /// Entries that do not apply to the final state will not apply later: their senders must act.
+    fn settle_doubtful(&mut self, now_ms: u64) {
+        for entry in std::mem::take(&mut self.doubtful) {
+            let Some(waiting) = self.pool.get(&entry) else { continue };
+            if let Err(refused) = self.chain.would_apply(waiting, now_ms) {
+                self.pool.remove(&entry);
+                self.tell(&entry, &Outcome::Refused(refused));
+            }
+        }
+        self.waiting.retain(|_, senders| {
+            senders.retain(|sender| !sender.is_closed());
+            !senders.is_empty()
+        });
+    }
+
+    fn tell(&mut self, entry: &Digest, outcome: &Outcome) {
+        for sender in self.waiting.remove(entry).into_iter().flatten() {
+            // Whoever stopped waiting needs no answer.
+            let _ = sender.send(outcome.clone());
+        }
+    }
+
+    /// A recent block, from memory.
+    pub(crate) fn recent(&self, seq: u64) -> Option<Arc<AttestedBlock>> {
+        self.recent.iter().rev().find(|block| block.stored.header.seq == seq).cloned()
+    }
+}
+
+fn attested(block: BlockId, payload: &Bytes, executed: &Executed, attestation: Option<Signature>) -> AttestedBlock {
+    AttestedBlock {
+        stored: StoredBlock {
+            block,
+            payload: payload.to_vec(),
+            header: executed.header.clone(),
+            leaves: executed.leaves.clone(),
+            attestation,
+        },
+        tree: executed.tree.clone(),
+        results: executed.results.clone(),
+    }
+}

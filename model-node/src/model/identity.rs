@@ -1,0 +1,48 @@
+//! The model that returns its input: for tests, and for benchmarks of everything but inference.
+
+use bytes::Bytes;
+use dropbear_certificates::Digest;
+use dropbear_models::Manifest;
+use dropbear_wire::v1::Tensor;
+
+use super::{Model, ModelCard, ModelError, Output, Unusable, default_label};
+
+/// Returns its input's data.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    card: ModelCard,
+}
+
+impl Identity {
+    /// The identity model with this manifest.
+    #[must_use]
+    pub fn new(manifest: &Manifest) -> Self {
+        let version = Digest(manifest.version_digest());
+        let (name, label) = (manifest.name.clone(), default_label(&version));
+        Self { card: ModelCard { name, label, version, task: "identity", classes: None, backend: "identity" } }
+    }
+}
+
+impl Model for Identity {
+    type Input = Bytes;
+    type Preparer = ();
+    type Session = ();
+
+    fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    fn preparer(&self) {}
+
+    fn open(&self) -> Result<(), ModelError> {
+        Ok(())
+    }
+
+    fn prepare(&self, (): &mut (), tensor: Tensor) -> Result<Bytes, Unusable> {
+        Ok(tensor.data)
+    }
+
+    fn infer(&self, (): &mut (), inputs: &[Bytes]) -> Result<Vec<Output>, ModelError> {
+        Ok(inputs.iter().cloned().map(Output::Canonical).collect())
+    }
+}

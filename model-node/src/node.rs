@@ -1,0 +1,241 @@
+//! A running node: its tasks, its threads, and how they stop.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dropbear_certificates::genesis_json::GenesisFileError;
+use dropbear_models::{Manifest, ManifestError, OnnxOptions, Runtime, RuntimeError, Task};
+use dropbear_wire::MESSAGE_BYTES_MAX;
+use dropbear_wire::listen::{self, ListenError};
+use dropbear_wire::v1::model_node_server::ModelNodeServer;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tracing::{info, warn};
+
+use crate::config::{ConfigError, NodeConfig, Settings};
+use crate::follow::follow;
+use crate::journal::{Journal, JournalError};
+use crate::key_file::KeyFileError;
+use crate::model::classification::ImageClassifier;
+use crate::model::identity::Identity;
+use crate::model::{Model, ModelError};
+use crate::pool::Pool;
+use crate::registrar::Registrar;
+use crate::service::{Handler, Service};
+use crate::standing::{Claim, LedgerView};
+
+/// A stopping node waits at most this long for what it has begun.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// One gateway has at most this many calls open at once on one connection.
+const CALLS_MAX: u32 = 256;
+const JOURNAL_FILE: &str = "votes.redb";
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The genesis.
+    #[error("{0} is not a genesis: {1}")]
+    Genesis(PathBuf, GenesisFileError),
+    /// The key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The ONNX Runtime library.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The model needs a library that the configuration does not name.
+    #[error("the model runs on ONNX Runtime: set `onnxruntime` to the path of libonnxruntime")]
+    NoRuntime,
+    /// The model.
+    #[error("the model cannot be loaded: {0}")]
+    Model(#[from] ModelError),
+    /// The data folder.
+    #[error("cannot make the folder {0}: {1}")]
+    DataDir(PathBuf, std::io::Error),
+    /// The vote journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The server failed.
+    #[error("the server failed: {0}; restart the node")]
+    Server(String),
+}
+
+/// A running node. Dropping it stops it without draining.
+#[derive(Debug)]
+pub struct Node {
+    address: SocketAddr,
+    claim: Claim,
+    view: watch::Receiver<LedgerView>,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    stop: Option<oneshot::Sender<()>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Node {
+    /// Loads the model, binds the address, follows the ledger, and makes the model's version current there.
+    ///
+    /// # Errors
+    /// [`NodeError`] if anything that it needs is missing. Coordinators may be absent: the node is then not ready.
+    pub async fn start<M: Model>(settings: Settings, model: M) -> Result<Self, NodeError> {
+        let listener = listen::loopback(settings.listen).await?;
+        let address = listener.local_addr().map_err(|error| ListenError::Bind(settings.listen, error))?;
+        let claim = Claim {
+            owner: settings.owner.clone(),
+            key: settings.key.public(),
+            group: settings.group.clone(),
+            card: model.card().clone(),
+        };
+        let (updates, view) = watch::channel(LedgerView::default());
+        let service = service(&settings, claim.clone(), view.clone(), model).await?;
+        let registrar = Registrar {
+            claim: claim.clone(),
+            genesis: service.genesis,
+            key: Arc::clone(&settings.key),
+            fan_out: settings.genesis.committee.faults() + 1,
+            coordinators: settings.coordinators.clone(),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follow(settings.coordinators, settings.group, updates));
+        tasks.spawn(registrar.run(view.clone()));
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(serve_calls(listener, service, stopped));
+        info!(%address, owner = claim.owner, group = claim.group, version = %claim.card.version, "the node listens");
+        Ok(Self { address, claim, view, server, stop: Some(stop), _tasks: tasks })
+    }
+
+    /// Starts the node that `config` describes, with the model that its manifest describes.
+    ///
+    /// # Errors
+    /// As for [`Node::start`], or if a file cannot be used.
+    pub async fn from_config(config: NodeConfig) -> Result<Self, NodeError> {
+        let settings = config.settings()?;
+        let manifest = Manifest::load(&config.manifest)?;
+        match &manifest.task {
+            Task::Identity => Self::start(settings, Identity::new(&manifest)).await,
+            Task::ImageClassification(task) => {
+                let runtime = Runtime::load(config.onnxruntime.as_deref().ok_or(NodeError::NoRuntime)?)?;
+                let options = OnnxOptions { intra_threads: config.intra_threads };
+                let model = ImageClassifier::new(&config.manifest, &manifest, task.clone(), runtime, options);
+                Self::start(settings, model).await
+            }
+        }
+    }
+
+    /// Where the node listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the loaded version is current in the ledger.
+    pub async fn ready(&mut self) {
+        let claim = &self.claim;
+        // The sender lives in a task that ends with the node.
+        let _ = self.view.wait_for(|view| claim.standing(view).is_ok()).await;
+    }
+
+    /// Takes no more calls, finishes what was begun, for at most [`DRAIN_TIMEOUT`], and lets go of the journal.
+    ///
+    /// # Errors
+    /// [`NodeError::Server`] if the server had failed.
+    pub async fn stop(mut self) -> Result<(), NodeError> {
+        self.stop = None;
+        match tokio::time::timeout(DRAIN_TIMEOUT, &mut self.server).await {
+            Ok(result) => server_result(result),
+            Err(_) => {
+                warn!("calls were still open after {DRAIN_TIMEOUT:?}; dropping them");
+                self.server.abort();
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn server_result(result: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>) -> Result<(), NodeError> {
+    match result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(NodeError::Server(error.to_string())),
+        Err(error) => Err(NodeError::Server(error.to_string())),
+    }
+}
+
+/// Loading a model and opening a file block: both off the async threads.
+async fn service<M: Model>(
+    settings: &Settings,
+    claim: Claim,
+    view: watch::Receiver<LedgerView>,
+    model: M,
+) -> Result<Arc<Service<M>>, NodeError> {
+    let (data_dir, limits, threads) = (settings.data_dir.clone(), settings.limits, settings.threads);
+    let (key, genesis) = (Arc::clone(&settings.key), settings.genesis.digest());
+    let rules = settings.genesis.rules;
+    let lifetime_ms_max = rules.request_lifetime_ms_max.saturating_add(rules.clock_skew_ms_max);
+    let opening = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&data_dir).map_err(|error| NodeError::DataDir(data_dir.clone(), error))?;
+        let journal = Journal::open(&data_dir.join(JOURNAL_FILE), &claim.key, &genesis)?;
+        let pool = Pool::start(model, limits, threads)?;
+        Ok(Arc::new(Service { claim, genesis, lifetime_ms_max, key, view, journal, pool }))
+    });
+    opening.await.map_err(|error| NodeError::Server(error.to_string()))?
+}
+
+async fn serve_calls<M: Model>(
+    listener: TcpListener,
+    service: Arc<Service<M>>,
+    stopped: oneshot::Receiver<()>,
+) -> Result<(), tonic::transport::Error> {
+    let server = ModelNodeServer::new(Handler(service))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    // Either half of the channel ending means: stop.
+    let stopped = async { drop(stopped.await) };
+    let router = Server::builder().max_concurrent_streams(CALLS_MAX).add_service(server);
+    router.serve_with_incoming_shutdown(incoming, stopped).await
+}
+
+/// Runs the node that `config` describes until `shutdown`, then drains it.
+///
+/// `ready` is told the bound address once the node's version is current in the ledger.
+///
+/// # Errors
+/// [`NodeError`] if it cannot start, or its server fails.
+pub async fn serve(
+    config: NodeConfig,
+    shutdown: impl Future<Output = ()>,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), NodeError> {
+    let mut node = Node::from_config(config).await?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    tokio::select! {
+        () = node.ready() => ready(node.address),
+        () = &mut shutdown => return node.stop().await,
+    }
+    tokio::select! {
+        () = shutdown => node.stop().await,
+        result = &mut node.server => {
+            server_result(result)?;
+            Err(NodeError::Server("it ended by itself".into()))
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The gRPC service: the path of one batch from request to ballot.
+//!
+//! ```text
+//! InferRequest ──admit──▶ AdmittedBatch ──journal──▶ known votes ─────────────┐
+//!                                          └─▶ Pool ──▶ fates ──▶ new votes ──┴─▶ journal ──▶ Ballot
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use dropbear_certificates::ballot::votes_root;
+use dropbear_certificates::request::output_commitment;
+use dropbear_certificates::{Answer, Ballot, BallotStatement, Digest, SecretKey, Vote};
+use dropbear_wire::convert::{GroupView, digest_bytes};
+use dropbear_wire::v1;
+use tokio::sync::{oneshot, watch};
+use tonic::{Request, Response, Status};
+use tracing::{debug, warn};
+
+use crate::admission::{AdmittedBatch, AdmittedItem, Terms, admit};
+use crate::journal::{Journal, JournalError, VoteKey};
+use crate::model::{Model, vote_of};
+use crate::pool::{Answered, Fate, Job, Pool};
+use crate::registrar::unix_ms;
+use crate::standing::{Claim, LedgerView};
+
+/// What all calls share.
+pub(crate) struct Service<M: Model> {
+    pub(crate) claim: Claim,
+    pub(crate) genesis: Digest,
+    pub(crate) lifetime_ms_max: u64,
+    pub(crate) key: Arc<SecretKey>,
+    pub(crate) view: watch::Receiver<LedgerView>,
+    pub(crate) journal: Journal,
+    pub(crate) pool: Pool<M>,
+}
+
+/// One item's answer, and how it came about.
+#[derive(Clone, Debug)]
+struct Computed {
+    answer: Answer,
+    /// Whether the answer came from the journal.
+    again: bool,
+    /// The full output; empty if the answer came from the journal or is an abstention.
+    output: Bytes,
+    compute_us: u64,
+}
+
+fn journal_status(error: JournalError) -> Status {
+    let message = error.to_string();
+    match error {
+        JournalError::Forgotten(_) => Status::deadline_exceeded(message),
+        JournalError::Full => Status::resource_exhausted(message),
+        JournalError::Storage(_) | JournalError::Foreign => Status::unavailable(message),
+    }
+}
+
+impl<M: Model> Service<M> {
+    fn group(&self) -> Result<Arc<GroupView>, Status> {
+        let view = self.view.borrow();
+        let standing = self.claim.standing(&view).map(Arc::clone);
+        standing.map_err(|problem| Status::failed_precondition(format!("the node is not ready: {problem}")))
+    }
+
+    fn key_of(&self, item: &AdmittedItem) -> VoteKey {
+        VoteKey { expiry_ms: item.expiry_ms, id: item.id, version: self.claim.card.version }
+    }
+
+    /// Admission hashes every input and the journal reads a file: both off the async threads.
+    async fn admit(
+        self: &Arc<Self>,
+        request: v1::InferRequest,
+        charter: Digest,
+    ) -> Result<(AdmittedBatch, Vec<Option<Answer>>), Status> {
+        let service = Arc::clone(self);
+        let admitting = tokio::task::spawn_blocking(move || {
+            let terms = Terms {
+                genesis: &service.genesis,
+                group: &service.claim.group,
+                charter: &charter,
+                lifetime_ms_max: service.lifetime_ms_max,
+                now_ms: unix_ms(),
+            };
+            let batch = admit(request, &terms)?;
+            let known = service.journal.find(batch.items.iter().map(|item| service.key_of(item)));
+            Ok((batch, known.map_err(journal_status)?))
+        });
+        admitting.await.map_err(|_| Status::internal("admission failed; send the batch again"))?
+    }
+
+    /// Runs the model on the items whose answer is not known.
+    async fn compute(
+        &self,
+        batch: &mut AdmittedBatch,
+        known: Vec<Option<Answer>>,
+        group: &GroupView,
+    ) -> Result<Vec<Computed>, Status> {
+        let (mut jobs, mut waiting) = (Vec::new(), Vec::with_capacity(known.len()));
+        for (item, known) in batch.items.iter_mut().zip(known) {
+            waiting.push(known.ok_or_else(|| {
+                let (reply, answered) = oneshot::channel();
+                jobs.push(Job { input: std::mem::take(&mut item.input), reply });
+                answered
+            }));
+        }
+        let asked = jobs.len();
+        self.pool.admit(jobs).map_err(|full| Status::resource_exhausted(full.to_string()))?;
+        let (mut computed, mut failed) = (Vec::with_capacity(waiting.len()), 0);
+        for (item, waiting) in batch.items.iter().zip(waiting) {
+            computed.push(match waiting {
+                Ok(answer) => Computed { answer, again: true, output: Bytes::new(), compute_us: 0 },
+                Err(answered) => {
+                    let answered = answered.await.map_err(|_| Status::unavailable("the node is stopping"))?;
+                    failed += usize::from(matches!(answered.fate, Fate::Failed(_)));
+                    judge(item, answered, group)
+                }
+            });
+        }
+        // Where the model works, an input on which it fails is to blame; where it fails on all, the model is.
+        if failed > 0 && failed == asked {
+            return Err(Status::unavailable("the model failed on every request of the batch; ask again later"));
+        }
+        Ok(computed)
+    }
+
+    /// Makes the new votes durable; gives the answers that stand, and the outputs of those that are new.
+    async fn settle(
+        &self,
+        batch: &AdmittedBatch,
+        computed: Vec<Computed>,
+    ) -> Result<(Vec<Answer>, Vec<Bytes>), Status> {
+        let (mut votes, mut waiting) = (Vec::new(), Vec::with_capacity(computed.len()));
+        for (item, Computed { answer, again, output, .. }) in batch.items.iter().zip(computed) {
+            if again {
+                waiting.push((Ok(answer), output));
+            } else {
+                waiting.push((Err(answer.output), output));
+                votes.push((self.key_of(item), answer));
+            }
+        }
+        let mut kept = self.journal.settle(unix_ms(), votes).await.map_err(journal_status)?.into_iter();
+        let stands = |(item, (waiting, output)): (&AdmittedItem, (Result<Answer, Digest>, Bytes))| match waiting {
+            Ok(answer) => Ok((answer, output)),
+            Err(computed) => {
+                let answer = kept.next().ok_or_else(|| Status::internal("the journal lost a vote; ask again"))?;
+                let output = if answer.output == computed { output } else { contradicted(item) };
+                Ok((answer, output))
+            }
+        };
+        batch.items.iter().zip(waiting).map(stands).collect()
+    }
+
+    fn ballot(&self, batch: &AdmittedBatch, group: &GroupView, answers: Vec<Answer>) -> Ballot {
+        let salted = batch.items.iter().map(|item| (&item.id, &item.vote_salt));
+        let statement = BallotStatement {
+            genesis: self.genesis,
+            group: self.claim.group.clone(),
+            charter: group.digest,
+            batch: batch.root,
+            count: batch.items.len() as u64,
+            version: self.claim.card.version,
+            owner: self.claim.key,
+            expiry_ms: batch.items.iter().map(|item| item.expiry_ms).max().unwrap_or(0),
+            votes: votes_root(salted, &answers),
+        };
+        Ballot::sign(statement, answers, &self.key)
+    }
+
+    async fn answer(self: &Arc<Self>, request: v1::InferRequest) -> Result<v1::InferReply, Status> {
+        let received = Instant::now();
+        let (group, want_outputs) = (self.group()?, request.want_outputs);
+        let (mut batch, known) = self.admit(request, group.digest).await?;
+        let computed = self.compute(&mut batch, known, &group).await?;
+        let again = computed.iter().filter(|computed| computed.again).count();
+        let compute_us = computed.iter().map(|computed| computed.compute_us).max().unwrap_or(0);
+        let (answers, outputs) = self.settle(&batch, computed).await?;
+        let ballot = self.ballot(&batch, &group, answers);
+        let total_us = u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX);
+        debug!(batch = %batch.root, requests = batch.items.len(), again, total_us, compute_us, "gave a ballot");
+        let outputs = if want_outputs { outputs } else { Vec::new() };
+        Ok(v1::InferReply { ballot: ballot.to_bytes().into(), outputs, total_us, compute_us })
+    }
+}
+
+/// The output to show where another vote stands: none, for it is not the one that the ballot commits to.
+fn contradicted(item: &AdmittedItem) -> Bytes {
+    warn!(request = %item.id, "the model answered differently before; the first vote stands");
+    Bytes::new()
+}
+
+/// The answer that one fate stands for. Abstentions commit to the empty output.
+fn judge(item: &AdmittedItem, answered: Answered, group: &GroupView) -> Computed {
+    let (vote, output) = match answered.fate {
+        Fate::Output(output) => (vote_of(&output, &group.charter), output.bytes().clone()),
+        Fate::Unusable(reason) => {
+            debug!(request = %item.id, %reason, "abstaining: the input is unusable");
+            (Vote::Abstain, Bytes::new())
+        }
+        Fate::Failed(error) => {
+            warn!(request = %item.id, %error, "abstaining: the model failed on this input alone");
+            (Vote::Abstain, Bytes::new())
+        }
+    };
+    let answer = Answer { vote, output: output_commitment(&item.output_salt, &output) };
+    Computed { answer, again: false, output, compute_us: answered.compute_us }
+}
+
+/// What tonic serves.
+pub(crate) struct Handler<M: Model>(pub(crate) Arc<Service<M>>);
+
+#[tonic::async_trait]
+impl<M: Model> v1::model_node_server::ModelNode for Handler<M> {
+    async fn infer(&self, request: Request<v1::InferRequest>) -> Result<Response<v1::InferReply>, Status> {
+        let answer = self.0.answer(request.into_inner()).await;
+        if let Err(status) = &answer {
+            debug!(code = ?status.code(), reason = status.message(), "refused a batch");
+        }
+        answer.map(Response::new)
+    }
+
+    async fn describe(&self, _: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeReply>, Status> {
+        let Claim { owner, key, group, card } = &self.0.claim;
+        let problem = self.0.claim.standing(&self.0.view.borrow()).err().map(|problem| problem.to_string());
+        Ok(Response::new(v1::DescribeReply {
+            owner: owner.clone(),
+            owner_key: Bytes::copy_from_slice(key.as_bytes()),
+            group: group.clone(),
+            model: card.name.clone(),
+            label: card.label.clone(),
+            version: digest_bytes(&card.version),
+            backend: card.backend.into(),
+            ready: problem.is_none(),
+            problem: problem.unwrap_or_default(),
+        }))
+    }
+}

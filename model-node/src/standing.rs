@@ -1,0 +1,232 @@
+//! How a node stands in the ledger that it follows: may its ballots count, and if not, what is missing. Pure.
+
+use std::sync::Arc;
+
+use dropbear_certificates::{Digest, PublicKey};
+use dropbear_wire::convert::{GroupView, Malformed};
+use dropbear_wire::v1::LedgerUpdate;
+
+use crate::model::ModelCard;
+
+/// What a node knows of the ledger.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerView {
+    /// The last block.
+    pub seq: u64,
+    /// The node's group; none before the first update, or if the ledger has no such group.
+    pub group: Option<Arc<GroupView>>,
+    /// Whether any update has come.
+    pub followed: bool,
+}
+
+/// Why an update is not taken; its coordinator is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadUpdate {
+    /// A field of the message.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The first update has no registry.
+    #[error("the first update does not hold the registry")]
+    NoRegistry,
+    /// The ledger runs backwards.
+    #[error("the ledger runs backwards, from block {0} to {1}")]
+    Backwards(u64, u64),
+}
+
+impl LedgerView {
+    /// The view after the first update of a coordinator, which replaces whatever another one said.
+    ///
+    /// # Errors
+    /// [`BadUpdate`]
+    pub fn first(update: &LedgerUpdate, group: &str) -> Result<Self, BadUpdate> {
+        let registry = update.registry.as_ref().ok_or(BadUpdate::NoRegistry)?;
+        let mut groups = registry.groups.iter().map(GroupView::try_from);
+        let ours = groups.find(|view| view.as_ref().is_ok_and(|view| view.charter.group == group));
+        Ok(Self { seq: update.seq, group: ours.transpose()?.map(Arc::new), followed: true })
+    }
+
+    /// The view after a further update of the same coordinator.
+    ///
+    /// # Errors
+    /// [`BadUpdate`]
+    pub fn next(&self, update: &LedgerUpdate, group: &str) -> Result<Self, BadUpdate> {
+        if update.seq < self.seq {
+            return Err(BadUpdate::Backwards(self.seq, update.seq));
+        }
+        match update.registry {
+            Some(_) => Self::first(update, group),
+            None => Ok(Self { seq: update.seq, ..self.clone() }),
+        }
+    }
+}
+
+/// Who a node claims to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The owner's name.
+    pub owner: String,
+    /// The owner's key.
+    pub key: PublicKey,
+    /// The group.
+    pub group: String,
+    /// The model that is loaded.
+    pub card: ModelCard,
+}
+
+/// What keeps a node's ballots from counting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// No update yet.
+    #[error("no coordinator has answered yet: check that the configured coordinators are running")]
+    NotFollowing,
+    /// No such group.
+    #[error("the ledger has no group `{0}`: check `group` in the node's configuration")]
+    NoGroup(String),
+    /// The key has no seat.
+    #[error(
+        "the key {0} is not on the roster of group `{1}`: check `key` in the node's configuration, or join the group"
+    )]
+    NotOnRoster(Box<PublicKey>, String),
+    /// The key is another owner's.
+    #[error("the key belongs to owner `{0}`, not `{1}`: check `owner` and `key` in the node's configuration")]
+    OtherOwner(String, String),
+    /// The model does something else than the group.
+    #[error("the group's task is {0}, the model's {1}: serve a model of that task")]
+    OtherTask(String, String),
+    /// The version is unknown to the ledger.
+    #[error("the version {} is not published yet", .0.short())]
+    NotPublished(Digest),
+    /// Another version is in force, or none.
+    #[error("the version {} is published but not activated", .0.short())]
+    NotActivated(Digest),
+    /// The activation is still ahead.
+    #[error("the version {} comes into force at block {from_seq}", .version.short())]
+    Pending {
+        /// The version.
+        version: Digest,
+        /// The first block in which it is in force.
+        from_seq: u64,
+    },
+}
+
+impl Claim {
+    /// The group, if the loaded version is the one that a ballot must name in the next block.
+    ///
+    /// # Errors
+    /// [`NotReady`] says what is missing.
+    pub fn standing<'a>(&self, view: &'a LedgerView) -> Result<&'a Arc<GroupView>, NotReady> {
+        if !view.followed {
+            return Err(NotReady::NotFollowing);
+        }
+        let group = view.group.as_ref().ok_or_else(|| NotReady::NoGroup(self.group.clone()))?;
+        let place = self.place(group)?;
+        let (next, version) = (view.seq.saturating_add(1), self.card.version);
+        if group.current(place, next).is_some_and(|current| current.digest == version) {
+            return Ok(group);
+        }
+        let (versions, activations) = &group.holdings[place];
+        let Some(index) = versions.iter().position(|known| known.digest == version) else {
+            return Err(NotReady::NotPublished(version));
+        };
+        match activations.last() {
+            Some((from, last)) if *last == index && *from > next => Err(NotReady::Pending { version, from_seq: *from }),
+            _ => Err(NotReady::NotActivated(version)),
+        }
+    }
+
+    fn place(&self, group: &GroupView) -> Result<usize, NotReady> {
+        let charter = &group.charter;
+        let place =
+            charter.place(&self.key).ok_or_else(|| NotReady::NotOnRoster(Box::new(self.key), self.group.clone()))?;
+        let seat = &charter.roster[place];
+        if seat.owner != self.owner {
+            return Err(NotReady::OtherOwner(seat.owner.clone(), self.owner.clone()));
+        }
+        let describe = |task: &str, classes: u32| format!("{task} with {classes} classes");
+        let classes = self.card.classes.unwrap_or(charter.classes);
+        if charter.task != self.card.task || charter.classes != classes {
+            let asked = describe(&charter.task, charter.classes);
+            return Err(NotReady::OtherTask(asked, describe(self.card.task, classes)));
+        }
+        Ok(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dropbear_certificates::ModelVersion;
+    use dropbear_wire::v1::{Group, Holding, RegistryView};
+
+    use super::*;
+    use crate::testing::{charter, owner};
+
+    fn version(number: u8) -> ModelVersion {
+        ModelVersion { model: "model".into(), label: number.to_string(), digest: Digest::of(&[number]) }
+    }
+
+    fn claim() -> Claim {
+        let card = ModelCard {
+            name: "model".into(),
+            label: "1".into(),
+            version: version(1).digest,
+            task: "image-classification",
+            classes: Some(10),
+            backend: "onnx",
+        };
+        Claim { owner: "acme".into(), key: owner().public(), group: "group".into(), card }
+    }
+
+    fn standing(claim: &Claim, seq: u64, versions: &[u8], activations: &[(u64, usize)]) -> Result<(), NotReady> {
+        let charter = charter("image-classification", 10);
+        let holdings = vec![(versions.iter().map(|number| version(*number)).collect(), activations.to_vec())];
+        let group = Some(Arc::new(GroupView { digest: charter.digest(), charter, holdings }));
+        claim.standing(&LedgerView { seq, group, followed: true }).map(|_| ())
+    }
+
+    #[test]
+    fn a_version_is_current_when_the_next_block_says_so() {
+        let (claim, digest) = (claim(), version(1).digest);
+        assert_eq!(standing(&claim, 5, &[], &[]), Err(NotReady::NotPublished(digest)));
+        assert_eq!(standing(&claim, 5, &[2, 1], &[(3, 0)]), Err(NotReady::NotActivated(digest)));
+        assert_eq!(
+            standing(&claim, 5, &[2, 1], &[(3, 0), (7, 1)]),
+            Err(NotReady::Pending { version: digest, from_seq: 7 })
+        );
+        assert_eq!(standing(&claim, 6, &[2, 1], &[(3, 0), (7, 1)]), Ok(()));
+        let superseded = [(3, 1), (7, 0)];
+        assert_eq!(standing(&claim, 5, &[2, 1], &superseded), Ok(()));
+        assert_eq!(standing(&claim, 6, &[2, 1], &superseded), Err(NotReady::NotActivated(digest)));
+    }
+
+    #[test]
+    fn what_does_not_fit_the_charter_is_named() {
+        let other = |change: fn(&mut Claim)| {
+            let mut claim = claim();
+            change(&mut claim);
+            standing(&claim, 5, &[1], &[(1, 0)]).unwrap_err()
+        };
+        assert!(matches!(other(|claim| claim.owner = "bob".into()), NotReady::OtherOwner(..)));
+        assert!(matches!(other(|claim| claim.card.classes = Some(11)), NotReady::OtherTask(..)));
+        assert!(matches!(other(|claim| claim.card.task = "identity"), NotReady::OtherTask(..)));
+        let stranger = |claim: &mut Claim| claim.key = dropbear_certificates::SecretKey::from_seed(&[9; 32]).public();
+        assert!(matches!(other(stranger), NotReady::NotOnRoster(..)));
+        assert_eq!(claim().standing(&LedgerView::default()).unwrap_err(), NotReady::NotFollowing);
+    }
+
+    #[test]
+    fn one_coordinator_never_runs_backwards_but_another_may_be_behind() {
+        let registry = RegistryView {
+            groups: vec![Group {
+                charter: charter("identity", 2).to_bytes().into(),
+                holdings: vec![Holding::default()],
+            }],
+        };
+        let update = |seq, registry| LedgerUpdate { seq, agreed_ms: 0, registry };
+        let view = LedgerView::first(&update(7, Some(registry)), "group").unwrap();
+        assert!(view.group.is_some());
+        let view = view.next(&update(8, None), "group").unwrap();
+        assert_eq!((view.seq, view.group.is_some()), (8, true));
+        assert_eq!(view.next(&update(7, None), "group").unwrap_err(), BadUpdate::Backwards(8, 7));
+        assert_eq!(LedgerView::first(&update(7, None), "group").unwrap_err(), BadUpdate::NoRegistry);
+    }
+}
