@@ -1,7 +1,12 @@
 //! The market as its genesis describes it, with this gateway's place in it.
 
+use std::sync::{Mutex, PoisonError};
+
+use dropbear_certificates::effort::{Effort, KeyTables, SeenQuorums};
 use dropbear_certificates::genesis_json::{self, LabelTables};
-use dropbear_certificates::{Charter, Committee, Digest, Genesis, PublicKey, SecretKey, Seed, TrustRoot};
+use dropbear_certificates::{
+    Certificate, Charter, Committee, Digest, Genesis, PublicKey, Refusal, SecretKey, Seed, TrustRoot,
+};
 
 use crate::config::{ConfigError, GatewayConfig, read_key};
 
@@ -13,7 +18,12 @@ pub(crate) struct Market {
     pub(crate) key: SecretKey,
     /// From which seeds derive where a client gives a nonce but no seed.
     secret: Digest,
+    tables: KeyTables,
+    /// All certificates of a block share one quorum: it is verified once.
+    seen: Mutex<SeenQuorums>,
 }
+
+const QUORUMS_REMEMBERED_MAX: usize = 256;
 
 impl Market {
     /// Reads genesis and key, and checks that they and the configuration speak of the same market.
@@ -37,7 +47,15 @@ impl Market {
         let tag = "dropbear/gateway-secret/v1";
         // Never leaves the process, so the signature is as secret as the key.
         let secret = Digest::tagged(tag, &[&key.sign(tag.as_bytes())]);
-        Self { trust: TrustRoot::new(genesis), labels, key, secret }
+        let (tables, seen) = (KeyTables::of(&genesis.committee), Mutex::new(SeenQuorums::new(QUORUMS_REMEMBERED_MAX)));
+        Self { trust: TrustRoot::new(genesis), labels, key, secret, tables, seen }
+    }
+
+    /// Verifies a certificate as its holder will.
+    pub(crate) fn verify(&self, certificate: &Certificate) -> Result<(), Refusal> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut effort = Effort { tables: Some(&self.tables), seen: Some(&mut seen), ..Effort::default() };
+        certificate.verify_with(&self.trust, &mut effort).map(|_| ())
     }
 
     pub(crate) fn genesis(&self) -> &Genesis {
