@@ -9,7 +9,7 @@ use dropbear_wire::convert::digest_bytes;
 use dropbear_wire::v1::{self, request_outcome::Outcome, submit_request::What};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{Coordinators, timed};
 use crate::quorum::{Gathering, ProvenRecord, Quorum, proven_record};
@@ -184,9 +184,18 @@ impl Submitting<'_> {
     /// Takes a reply in; false if it is of no use.
     fn take(&mut self, place: usize, reply: Result<v1::SubmitReply, Status>) -> bool {
         let problem = self.of.note(place, reply.as_ref().err());
-        let Ok(reply) = reply else {
-            self.problem(problem);
-            return false;
+        let reply = match reply {
+            Ok(reply) => reply,
+            // An entry that can never be valid: asking others helps as little as asking again.
+            Err(status) if status.code() == Code::InvalidArgument => {
+                let (code, message) = ("invalid".into(), status.message().into());
+                self.refusals.insert(place, v1::Refusal { code, message, ..Default::default() });
+                return true;
+            }
+            Err(_) => {
+                self.problem(problem);
+                return false;
+            }
         };
         if let Some(refusal) = reply.refusal {
             let transient = matches!(refusal.code.as_str(), "pool-full" | "timeout" | "block-full");
