@@ -7,10 +7,10 @@
 use alloc::vec::Vec;
 
 use crate::attachments::{decode_path, encode_path};
+use crate::bitmap::Bitmap;
 use crate::cbor::{CborError, Decoder, Encoder};
 use crate::digest::Digest;
 use crate::genesis::Committee;
-use crate::bitmap::Bitmap;
 use crate::header::{Header, TEMPLATE_BYTES_MAX};
 use crate::key::PublicKey;
 use crate::merkle;

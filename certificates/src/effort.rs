@@ -192,12 +192,7 @@ pub struct Effort<'a> {
 
 impl Effort<'_> {
     /// Checks one signature within the budget.
-    pub(crate) fn verifies(
-        &mut self,
-        key: &PublicKey,
-        message: &[u8],
-        signature: &Signature,
-    ) -> Result<bool, Refusal> {
+    pub(crate) fn verifies(&mut self, key: &PublicKey, message: &[u8], signature: &Signature) -> Result<bool, Refusal> {
         self.budget.signature()?;
         Ok(match self.tables {
             Some(tables) => tables.verifies(key, message, signature),

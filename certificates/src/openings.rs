@@ -117,7 +117,8 @@ fn check_ballot(
     let Ok(statement) = BallotStatement::from_bytes(&proof.statement) else {
         return refuse("the statement is malformed");
     };
-    let named = (statement.genesis, &statement.group, statement.charter) == (record.genesis, &record.group, record.charter);
+    let named =
+        (statement.genesis, &statement.group, statement.charter) == (record.genesis, &record.group, record.charter);
     if !named || statement.owner != seat.key || statement.expiry_ms < record.agreed_ms {
         return refuse("the statement speaks of another market, group, charter or owner, or had expired");
     }

@@ -259,8 +259,7 @@ impl Record {
         let Some(levels) = self.policy.levels(&standing) else {
             return false;
         };
-        let result_fits =
-            self.result.is_some() == (self.policy.commits_to_result() && self.outcome == Outcome::Agreed);
+        let result_fits = self.result.is_some() == (self.policy.commits_to_result() && self.outcome == Outcome::Agreed);
         let decided = levels.outcome(self.demand) == Some(self.outcome);
         decided && result_fits && levels.now == self.assurance && self.cluster_voted()
     }

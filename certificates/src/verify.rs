@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use crate::attachments::Attachments;
 use crate::bitmap::Bitmap;
-use crate::certificate::Certificate;
 use crate::cbor::CborError;
+use crate::certificate::Certificate;
 use crate::charter::Charter;
 use crate::conflict::Attested;
 use crate::digest::Digest;

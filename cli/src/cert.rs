@@ -1,6 +1,5 @@
 //! Certificates, offline: what they prove, by whom, and what not.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -115,11 +114,15 @@ fn verify(args: &VerifyArgs, json: bool) -> anyhow::Result<Verdict> {
 
 fn check(root: &Root, bytes: &[u8], image: Option<&Digest>, label: Option<&str>) -> Result<Verified, Refused> {
     let refused = |code, reason: &str| Refused { code, reason: reason.to_owned() };
-    let verified = root.verify(bytes).map_err(|refusal| Refused { code: refusal.code(), reason: refusal.to_string() })?;
+    let verified =
+        root.verify(bytes).map_err(|refusal| Refused { code: refusal.code(), reason: refusal.to_string() })?;
     match image.map(|image| verified.is_about(image)) {
         Some(Some(false)) => return Err(refused("other-image", "the certificate is about another image")),
         Some(None) => {
-            return Err(refused("request-hidden", "the certificate does not show its request: it cannot be held against the image"));
+            return Err(refused(
+                "request-hidden",
+                "the certificate does not show its request: it cannot be held against the image",
+            ));
         }
         _ => {}
     }
@@ -128,7 +131,10 @@ fn check(root: &Root, bytes: &[u8], image: Option<&Digest>, label: Option<&str>)
             Some(class) if expected == class.to_string() || expected == root.label(verified.charter(), class) => {}
             Some(class) => {
                 let found = root.label(verified.charter(), class);
-                return Err(refused("other-label", &format!("the certified answer is \"{found}\", not \"{expected}\"")));
+                return Err(refused(
+                    "other-label",
+                    &format!("the certified answer is \"{found}\", not \"{expected}\""),
+                ));
             }
             None if verified.record().outcome == Outcome::NoAgreement => {
                 return Err(refused("no-agreement", "the models did not agree: no label is certified"));
@@ -148,8 +154,7 @@ fn names(charter: &Charter, owners: impl Iterator<Item = usize>) -> String {
 fn statement(root: &Root, verified: &Verified, image_given: bool) -> String {
     let (record, charter) = (verified.record(), verified.charter());
     let mut text = String::new();
-    // Writing to a string cannot fail.
-    let mut line = |name: &str, value: String| drop(writeln!(text, "  {name:<12}{value}"));
+    let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<12}{value}\n"));
     line("answer", answer(root, verified));
     for (votes, owners) in votes(root, verified) {
         line("votes", format!("{votes}: {owners}"));
@@ -201,8 +206,11 @@ fn votes(root: &Root, verified: &Verified) -> Vec<(String, String)> {
         },
     };
     let groups = record.votes.iter().map(name).collect::<Vec<_>>();
-    let mut lines: Vec<_> =
-        groups.into_iter().zip(&record.votes).map(|(name, group)| (name, names(charter, group.owners.iter()))).collect();
+    let mut lines: Vec<_> = groups
+        .into_iter()
+        .zip(&record.votes)
+        .map(|(name, group)| (name, names(charter, group.owners.iter())))
+        .collect();
     let voted = |place: &usize| record.votes.iter().any(|group| group.owners.contains(*place));
     let missing: Vec<_> = (0..charter.roster.len()).filter(|place| !voted(place)).collect();
     if !missing.is_empty() {

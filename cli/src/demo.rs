@@ -84,7 +84,10 @@ async fn show(market: &mut Market, dir: &std::path::Path, photos: &[Photo]) -> a
             if hit { "" } else { "  (its publisher says otherwise)" }
         );
     }
-    println!("  {right} of {labelled} as their publisher labels them; {:.0} ms on average", total.as_secs_f64() * 1e3 / f64::from(labelled));
+    println!(
+        "  {right} of {labelled} as their publisher labels them; {:.0} ms on average",
+        total.as_secs_f64() * 1e3 / f64::from(labelled)
+    );
 
     step("each certificate, verified offline by a process of its own");
     for (photo, file) in &files {
@@ -137,7 +140,11 @@ fn file_name(photo: &Photo) -> String {
     photo.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-async fn verifies(genesis: &std::path::Path, certificate: &std::path::Path, photo: &std::path::Path) -> anyhow::Result<bool> {
+async fn verifies(
+    genesis: &std::path::Path,
+    certificate: &std::path::Path,
+    photo: &std::path::Path,
+) -> anyhow::Result<bool> {
     Ok(verify_output(genesis, certificate, photo).await?.0)
 }
 

@@ -91,7 +91,8 @@ impl Client {
         };
         let certificate = BASE64URL_NOPAD.decode(encoded.as_bytes()).context("the certificate is not base64url")?;
         let verified = self.root.verify(&certificate);
-        let verified = verified.map_err(|refusal| anyhow::anyhow!("the gateway's certificate is refused: {refusal}"))?;
+        let verified =
+            verified.map_err(|refusal| anyhow::anyhow!("the gateway's certificate is refused: {refusal}"))?;
         self.is_mine(&verified, image, &seed, &nonce)?;
         Ok(Answer { verified, certificate, latency, response })
     }

@@ -110,7 +110,10 @@ fn new_folder(path: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
     let mut entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
     if entries.next().is_some() {
-        bail!("{} is not empty; a market is made in a folder of its own, so that no key is ever overwritten", path.display());
+        bail!(
+            "{} is not empty; a market is made in a folder of its own, so that no key is ever overwritten",
+            path.display()
+        );
     }
     Ok(path.to_owned())
 }
@@ -160,12 +163,7 @@ fn seat(args: &Args, place: usize) -> anyhow::Result<Seat> {
     Ok(Seat { party: format!("{owner} (sample)"), owner, key, lineage })
 }
 
-fn charter(
-    args: &Args,
-    roster: Vec<Seat>,
-    zoo: Option<&Zoo>,
-    tables: &mut LabelTables,
-) -> anyhow::Result<Charter> {
+fn charter(args: &Args, roster: Vec<Seat>, zoo: Option<&Zoo>, tables: &mut LabelTables) -> anyhow::Result<Charter> {
     let labels = match zoo {
         Some(zoo) => {
             let labels = zoo.labels()?.names().to_vec();
@@ -239,7 +237,8 @@ fn model_node_config(args: &Args, ports: Ports, place: usize, zoo: Option<&Zoo>)
             let manifest = zoo.manifest_path(model_of(place))?;
             let model = format!(
                 "# The model: a manifest, with its artefact beside it.\nmanifest = {:?}\n# ONNX Runtime's shared library.\nonnxruntime = {:?}\n",
-                manifest, zoo.runtime_library()?
+                manifest,
+                zoo.runtime_library()?
             );
             ("imagenet", model)
         }

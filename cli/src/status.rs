@@ -95,9 +95,9 @@ async fn answer(kind: Kind, address: SocketAddr) -> anyhow::Result<(bool, Option
             Ok((node.ready, None, detail))
         }
         Kind::Gateway => {
-            let response = reqwest::get(format!("http://{address}/v2/health/ready")).await.map_err(|error| {
-                if error.is_connect() { anyhow::anyhow!("not reachable") } else { error.into() }
-            })?;
+            let response = reqwest::get(format!("http://{address}/v2/health/ready"))
+                .await
+                .map_err(|error| if error.is_connect() { anyhow::anyhow!("not reachable") } else { error.into() })?;
             let ready = response.status().is_success();
             Ok((ready, None, if ready { "ready".into() } else { response.text().await? }))
         }

@@ -61,7 +61,9 @@ impl Market {
             }
         };
         let waited = tokio::time::timeout(MARKET_READY_TIMEOUT, poll).await;
-        waited.map_err(|_| anyhow::anyhow!("the gateway was not ready after {MARKET_READY_TIMEOUT:?}; see: dropbear status"))
+        waited.map_err(|_| {
+            anyhow::anyhow!("the gateway was not ready after {MARKET_READY_TIMEOUT:?}; see: dropbear status")
+        })
     }
 
     /// Takes a service out, by name.

@@ -82,5 +82,6 @@ fn describe(progress: &Progress<'_>) -> String {
         Progress::Converting { model } => format!("converting {model}"),
         Progress::Comparing { files } => format!("comparing {files} files with their digests"),
         Progress::Running { model } => format!("running {model} on the sample photos"),
+        _ => "working".into(),
     }
 }

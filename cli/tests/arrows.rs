@@ -11,14 +11,8 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("dropbear-consensus", &["dropbear-certificates"]),
     ("dropbear-engine", &["dropbear-consensus"]),
     ("dropbear-wire", &["dropbear-certificates"]),
-    (
-        "dropbear-coordinator",
-        &["dropbear-certificates", "dropbear-consensus", "dropbear-engine", "dropbear-wire"],
-    ),
-    (
-        "dropbear-model-node",
-        &["dropbear-certificates", "dropbear-consensus", "dropbear-models", "dropbear-wire"],
-    ),
+    ("dropbear-coordinator", &["dropbear-certificates", "dropbear-consensus", "dropbear-engine", "dropbear-wire"]),
+    ("dropbear-model-node", &["dropbear-certificates", "dropbear-consensus", "dropbear-models", "dropbear-wire"]),
     ("dropbear-marketplace-api", &["dropbear-certificates", "dropbear-consensus", "dropbear-wire"]),
     ("dropbear-bench", &["dropbear-certificates", "dropbear-wire"]),
     (
@@ -65,7 +59,8 @@ fn every_crate_says_what_it_is_in_one_sentence_everywhere() {
     for package in &metadata.packages {
         let sentence = package.description.as_deref().unwrap_or_default();
         let root = package.manifest_path.parent().unwrap();
-        let source = ["src/lib.rs", "src/main.rs"].map(|file| std::fs::read_to_string(root.join(file)).unwrap_or_default());
+        let source =
+            ["src/lib.rs", "src/main.rs"].map(|file| std::fs::read_to_string(root.join(file)).unwrap_or_default());
         let first = source.iter().find_map(|text| text.lines().next()).unwrap_or_default();
         assert_eq!(first, format!("//! {sentence}"), "{}: Cargo.toml and the first line of its docs", package.name);
     }

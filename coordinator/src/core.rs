@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dropbear_certificates::{Digest, SecretKey, Signature};
 use dropbear_consensus::{
-    AttestError, Attestor, BlockId, BlockRefused, Chain, Checked, CheckedProposal, EngineTip, EntryResult, Executed, LeafTree,
-    Place, Pool, PoolFull, Proposal, Refused, StoredBlock,
+    AttestError, Attestor, BlockId, BlockRefused, Chain, Checked, CheckedProposal, EngineTip, EntryResult, Executed,
+    LeafTree, Place, Pool, PoolFull, Proposal, Refused, StoredBlock,
 };
 use tokio::sync::oneshot;
 

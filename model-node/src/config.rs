@@ -11,6 +11,9 @@
 //! onnxruntime = "lib/libonnxruntime.so"
 //! data_dir = "data"
 //!
+//! # While a version is replaced, the old one is served until the new one is in force.
+//! # previous_manifest = "models/lite0-old/model.toml"
+//!
 //! # What follows are the defaults.
 //! workers = 1
 //! intra_threads = 1
@@ -51,6 +54,8 @@ pub struct NodeConfig {
     pub coordinators: Vec<SocketAddr>,
     /// The model's manifest.
     pub manifest: PathBuf,
+    /// The manifest of the version that is being replaced; served until the new one is in force.
+    pub previous_manifest: Option<PathBuf>,
     /// The ONNX Runtime library; needed by models that run on it.
     pub onnxruntime: Option<PathBuf>,
     /// Where the vote journal lies.
@@ -159,6 +164,7 @@ impl NodeConfig {
         for path in [&mut self.genesis, &mut self.key, &mut self.manifest, &mut self.data_dir]
             .into_iter()
             .chain(self.onnxruntime.as_mut())
+            .chain(self.previous_manifest.as_mut())
         {
             *path = folder.join(&*path);
         }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +57,9 @@ pub enum NodeError {
     /// The model needs a library that the configuration does not name.
     #[error("the model runs on ONNX Runtime: set `onnxruntime` to the path of libonnxruntime")]
     NoRuntime,
+    /// The two versions do different things.
+    #[error("{0} does not classify images, as `manifest` does: leave `previous_manifest` out")]
+    OtherTask(PathBuf),
     /// The model.
     #[error("the model cannot be loaded: {0}")]
     Model(#[from] ModelError),
@@ -91,16 +94,30 @@ impl Node {
     /// # Errors
     /// [`NodeError`] if anything that it needs is missing. Coordinators may be absent: the node is then not ready.
     pub async fn start<M: Model>(settings: Settings, model: M) -> Result<Self, NodeError> {
+        Self::start_updating(settings, None, model).await
+    }
+
+    /// As [`Node::start`], but serves the `previous` version, too, as long as it is the one in force. So an update loses
+    /// no request: ballots name the old version up to the last block before the new one comes into force.
+    ///
+    /// # Errors
+    /// As for [`Node::start`].
+    pub async fn start_updating<M: Model>(
+        settings: Settings,
+        previous: Option<M>,
+        model: M,
+    ) -> Result<Self, NodeError> {
+        let models: Vec<M> = previous.into_iter().chain([model]).collect();
         let listener = listen::loopback(settings.listen).await?;
         let address = listener.local_addr().map_err(|error| ListenError::Bind(settings.listen, error))?;
         let claim = Claim {
             owner: settings.owner.clone(),
             key: settings.key.public(),
             group: settings.group.clone(),
-            card: model.card().clone(),
+            cards: models.iter().map(|model| model.card().clone()).collect(),
         };
         let (updates, view) = watch::channel(LedgerView::default());
-        let service = service(&settings, claim.clone(), view.clone(), model).await?;
+        let service = service(&settings, claim.clone(), view.clone(), models).await?;
         let registrar = Registrar {
             claim: claim.clone(),
             genesis: service.genesis,
@@ -113,7 +130,7 @@ impl Node {
         tasks.spawn(registrar.run(view.clone()));
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(serve_calls(listener, service, stopped));
-        info!(%address, owner = claim.owner, group = claim.group, version = %claim.card.version, "the node listens");
+        info!(%address, owner = claim.owner, group = claim.group, version = %claim.newest().version, "the node listens");
         Ok(Self { address, claim, view, server, stop: Some(stop), _tasks: tasks })
     }
 
@@ -125,12 +142,14 @@ impl Node {
         let settings = config.settings()?;
         let manifest = Manifest::load(&config.manifest)?;
         match &manifest.task {
-            Task::Identity => Self::start(settings, Identity::new(&manifest)).await,
-            Task::ImageClassification(task) => {
-                let runtime = Runtime::load(config.onnxruntime.as_deref().ok_or(NodeError::NoRuntime)?)?;
-                let options = OnnxOptions { intra_threads: config.intra_threads };
-                let model = ImageClassifier::new(&config.manifest, &manifest, task.clone(), runtime, options);
-                Self::start(settings, model).await
+            Task::Identity => {
+                let previous = config.previous_manifest.as_deref().map(Manifest::load).transpose()?;
+                Self::start_updating(settings, previous.as_ref().map(Identity::new), Identity::new(&manifest)).await
+            }
+            Task::ImageClassification(_) => {
+                let previous = config.previous_manifest.as_deref().map(|path| classifier(&config, path)).transpose()?;
+                let model = classifier(&config, &config.manifest)?;
+                Self::start_updating(settings, previous, model).await
             }
         }
     }
@@ -141,11 +160,9 @@ impl Node {
         self.address
     }
 
-    /// Waits until the loaded version is current in the ledger.
-    pub async fn ready(&mut self) {
-        let claim = &self.claim;
-        // The sender lives in a task that ends with the node.
-        let _ = self.view.wait_for(|view| claim.standing(view).is_ok()).await;
+    /// Waits until a loaded version is in force in the ledger.
+    pub async fn ready(&self) {
+        in_force(self.view.clone(), &self.claim).await;
     }
 
     /// Takes no more calls, finishes what was begun, for at most [`DRAIN_TIMEOUT`], and lets go of the journal.
@@ -165,13 +182,25 @@ impl Node {
     }
 }
 
+fn classifier(config: &NodeConfig, path: &Path) -> Result<ImageClassifier, NodeError> {
+    let manifest = Manifest::load(path)?;
+    let Task::ImageClassification(task) = manifest.task.clone() else {
+        return Err(NodeError::OtherTask(path.into()));
+    };
+    let runtime = Runtime::load(config.onnxruntime.as_deref().ok_or(NodeError::NoRuntime)?)?;
+    let options = OnnxOptions { intra_threads: config.intra_threads };
+    Ok(ImageClassifier::new(path, &manifest, task, runtime, options))
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         self.server.abort();
     }
 }
 
-fn server_result(result: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>) -> Result<(), NodeError> {
+type ServerResult = Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>;
+
+fn server_result(result: ServerResult) -> Result<(), NodeError> {
     match result {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(NodeError::Server(error.to_string())),
@@ -184,7 +213,7 @@ async fn service<M: Model>(
     settings: &Settings,
     claim: Claim,
     view: watch::Receiver<LedgerView>,
-    model: M,
+    models: Vec<M>,
 ) -> Result<Arc<Service<M>>, NodeError> {
     let (data_dir, limits, threads) = (settings.data_dir.clone(), settings.limits, settings.threads);
     let (key, genesis) = (Arc::clone(&settings.key), settings.genesis.digest());
@@ -193,8 +222,9 @@ async fn service<M: Model>(
     let opening = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&data_dir).map_err(|error| NodeError::DataDir(data_dir.clone(), error))?;
         let journal = Journal::open(&data_dir.join(JOURNAL_FILE), &claim.key, &genesis)?;
-        let pool = Pool::start(model, limits, threads)?;
-        Ok(Arc::new(Service { claim, genesis, lifetime_ms_max, key, view, journal, pool }))
+        let pools: Vec<_> =
+            models.into_iter().map(|model| Pool::start(model, limits, threads)).collect::<Result<_, _>>()?;
+        Ok(Arc::new(Service { claim, genesis, lifetime_ms_max, key, view, journal, pools }))
     });
     opening.await.map_err(|error| NodeError::Server(error.to_string()))?
 }
@@ -227,15 +257,25 @@ pub async fn serve(
 ) -> Result<(), NodeError> {
     let mut node = Node::from_config(config).await?;
     let mut shutdown = std::pin::pin!(shutdown);
+    let (view, claim, address) = (node.view.clone(), node.claim.clone(), node.address);
     tokio::select! {
-        () = node.ready() => ready(node.address),
+        () = in_force(view, &claim) => ready(address),
         () = &mut shutdown => return node.stop().await,
+        result = &mut node.server => return Err(ended(result)),
     }
     tokio::select! {
         () = shutdown => node.stop().await,
-        result = &mut node.server => {
-            server_result(result)?;
-            Err(NodeError::Server("it ended by itself".into()))
-        }
+        result = &mut node.server => Err(ended(result)),
     }
+}
+
+/// Waits until a loaded version is in force in the ledger.
+async fn in_force(mut view: watch::Receiver<LedgerView>, claim: &Claim) {
+    // The sender lives in a task that ends with the node.
+    let _ = view.wait_for(|view| claim.standing(view).is_ok()).await;
+}
+
+/// Why a server ended that nobody had stopped.
+fn ended(result: ServerResult) -> NodeError {
+    server_result(result).err().unwrap_or_else(|| NodeError::Server("it ended by itself".into()))
 }

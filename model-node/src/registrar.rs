@@ -1,4 +1,4 @@
-//! Making the loaded version known and current, once, when the node starts.
+//! Making the newest loaded version known and current, once, when the node starts.
 //!
 //! Afterwards a node never activates its version again: an owner who activates another one has decided, and two nodes
 //! with different versions must not undo each other's activations for ever.
@@ -36,15 +36,15 @@ enum Next {
 }
 
 fn next(claim: &Claim, view: &LedgerView) -> Next {
-    match claim.standing(view) {
-        Ok(_) | Err(NotReady::Pending { .. }) => Next::Done,
+    match claim.progress(view) {
+        Ok(()) | Err(NotReady::Pending { .. }) => Next::Done,
         Err(NotReady::NotPublished(_)) => Next::Publish,
         Err(NotReady::NotActivated(_)) => Next::Activate,
         Err(_) => Next::Wait,
     }
 }
 
-/// Publishes and activates the loaded version of one owner.
+/// Publishes and activates the newest loaded version of one owner.
 #[derive(Debug)]
 pub(crate) struct Registrar {
     pub(crate) claim: Claim,
@@ -77,7 +77,7 @@ impl Registrar {
             };
             match self.submit(&entry).await {
                 Some(seq) => {
-                    info!(step = ?next, seq, version = %self.claim.card.version, "the ledger took our entry");
+                    info!(step = ?next, seq, version = %self.claim.newest().version, "the ledger took our entry");
                     let caught_up = view.wait_for(|view| view.seq >= seq);
                     // Whatever the view shows then decides.
                     let _ = tokio::time::timeout(CATCH_UP_TIMEOUT, caught_up).await;
@@ -92,7 +92,7 @@ impl Registrar {
     }
 
     fn entry(&self, next: Next, serial: u64) -> Entry {
-        let Claim { group, card, key: owner, .. } = &self.claim;
+        let (Claim { group, key: owner, .. }, card) = (&self.claim, self.claim.newest());
         let (genesis, owner, group, version) = (self.genesis, *owner, group.clone(), card.version);
         if next == Next::Publish {
             let (model, label) = (card.name.clone(), card.label.clone());

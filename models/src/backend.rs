@@ -78,8 +78,7 @@ impl TensorSpec {
     pub fn check(&self, tensor: &Tensor) -> Result<(), BackendError> {
         let fits = self.data_type == tensor.data_type()
             && self.shape.len() == tensor.shape().len()
-            && (self.shape.iter().zip(tensor.shape()))
-                .all(|(want, got)| want.is_none_or(|want| want == *got));
+            && (self.shape.iter().zip(tensor.shape())).all(|(want, got)| want.is_none_or(|want| want == *got));
         if fits {
             return Ok(());
         }
@@ -104,11 +103,7 @@ impl Description {
     pub fn check_inputs(&self, inputs: &[Tensor]) -> Result<(), BackendError> {
         if inputs.len() != self.inputs.len() {
             return Err(BackendError::Input {
-                reason: format!(
-                    "the model takes {} tensors, got {}",
-                    self.inputs.len(),
-                    inputs.len()
-                ),
+                reason: format!("the model takes {} tensors, got {}", self.inputs.len(), inputs.len()),
             });
         }
         (self.inputs.iter().zip(inputs)).try_for_each(|(spec, tensor)| spec.check(tensor))
@@ -119,9 +114,8 @@ struct ShapePattern<'a>(&'a [Option<usize>]);
 
 impl std::fmt::Display for ShapePattern<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let dims: Vec<String> = (self.0.iter())
-            .map(|dim| dim.map_or_else(|| "?".into(), |dim| dim.to_string()))
-            .collect();
+        let dims: Vec<String> =
+            (self.0.iter()).map(|dim| dim.map_or_else(|| "?".into(), |dim| dim.to_string())).collect();
         write!(f, "[{}]", dims.join(", "))
     }
 }

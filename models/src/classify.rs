@@ -119,13 +119,7 @@ impl Classifier {
     pub fn new(manifest: Manifest, backend: Box<dyn Backend>) -> Result<Self, OpenError> {
         let task = classification(&manifest)?;
         check_tensors(&manifest.name, &task, backend.as_ref())?;
-        Ok(Self {
-            preprocessor: Preprocessor::new(&task.input),
-            manifest,
-            task,
-            backend,
-            top: TOP_DEFAULT,
-        })
+        Ok(Self { preprocessor: Preprocessor::new(&task.input), manifest, task, backend, top: TOP_DEFAULT })
     }
 
     /// Ranks `top` classes instead of [`TOP_DEFAULT`].
@@ -148,13 +142,8 @@ impl Classifier {
     ///
     /// # Errors
     /// When the backend fails or its scores make no sense.
-    pub fn classify(
-        &mut self,
-        images: &[DecodedImage],
-    ) -> Result<Vec<Classification>, ClassifyError> {
-        let inputs: Vec<ModelInput> = (images.iter())
-            .map(|image| self.preprocessor.apply(image))
-            .collect();
+    pub fn classify(&mut self, images: &[DecodedImage]) -> Result<Vec<Classification>, ClassifyError> {
+        let inputs: Vec<ModelInput> = (images.iter()).map(|image| self.preprocessor.apply(image)).collect();
         self.classify_inputs(&inputs)
     }
 
@@ -162,10 +151,7 @@ impl Classifier {
     ///
     /// # Errors
     /// When an input is another model's, the backend fails, or its scores make no sense.
-    pub fn classify_inputs(
-        &mut self,
-        inputs: &[ModelInput],
-    ) -> Result<Vec<Classification>, ClassifyError> {
+    pub fn classify_inputs(&mut self, inputs: &[ModelInput]) -> Result<Vec<Classification>, ClassifyError> {
         if inputs.is_empty() {
             return Ok(Vec::new());
         }
@@ -175,10 +161,9 @@ impl Classifier {
             .and_then(|at| outputs.get(at));
         let classes = self.task.classes as usize;
         match scores.map(|scores| (scores.shape(), scores.as_fp32())) {
-            Some((shape, Some(scores))) if *shape == [inputs.len(), classes] => (scores
-                .chunks_exact(classes))
-            .map(|logits| self.classification(logits))
-            .collect(),
+            Some((shape, Some(scores))) if *shape == [inputs.len(), classes] => {
+                (scores.chunks_exact(classes)).map(|logits| self.classification(logits)).collect()
+            }
             other => Err(ClassifyError::Output {
                 batch: inputs.len(),
                 classes: self.task.classes,
@@ -205,36 +190,20 @@ impl Classifier {
         let probabilities = softmax(logits)?;
         let ranked = top_k(logits, self.top.max(1))?;
         // Classes are fewer than CLASSES_MAX, so indices are u32.
-        let top: Vec<(u32, f32)> = (ranked.iter())
-            .map(|&class| (class as u32, probabilities[class]))
-            .collect();
-        Ok(Classification {
-            class: top[0].0,
-            top,
-            logits: logits.to_vec(),
-        })
+        let top: Vec<(u32, f32)> = (ranked.iter()).map(|&class| (class as u32, probabilities[class])).collect();
+        Ok(Classification { class: top[0].0, top, logits: logits.to_vec() })
     }
 }
 
 fn classification(manifest: &Manifest) -> Result<ImageClassification, OpenError> {
     match &manifest.task {
         Task::ImageClassification(task) => Ok(task.clone()),
-        Task::Identity => Err(OpenError::OtherTask {
-            name: manifest.name.clone(),
-        }),
+        Task::Identity => Err(OpenError::OtherTask { name: manifest.name.clone() }),
     }
 }
 
-fn check_tensors(
-    name: &str,
-    task: &ImageClassification,
-    backend: &dyn Backend,
-) -> Result<(), OpenError> {
-    let mismatch = |role, tensor: &str| OpenError::Tensors {
-        name: name.to_owned(),
-        role,
-        tensor: tensor.to_owned(),
-    };
+fn check_tensors(name: &str, task: &ImageClassification, backend: &dyn Backend) -> Result<(), OpenError> {
+    let mismatch = |role, tensor: &str| OpenError::Tensors { name: name.to_owned(), role, tensor: tensor.to_owned() };
     let side = task.input.side as usize;
     let description = backend.describe();
     let one_input = match description.inputs.as_slice() {
@@ -256,8 +225,7 @@ fn check_tensors(
 fn fits(shape: &[Option<usize>], item: &[usize]) -> bool {
     match shape.split_first() {
         Some((_, rest)) => {
-            rest.len() == item.len()
-                && (rest.iter().zip(item)).all(|(want, got)| want.is_none_or(|want| want == *got))
+            rest.len() == item.len() && (rest.iter().zip(item)).all(|(want, got)| want.is_none_or(|want| want == *got))
         }
         None => false,
     }

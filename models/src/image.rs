@@ -127,9 +127,7 @@ impl DecodedImage {
     /// When the bytes are not a whole, well-formed picture within the bounds of this module.
     pub fn decode(encoded: &[u8]) -> Result<Self, ImageError> {
         if encoded.len() > IMAGE_ENCODED_BYTES_MAX {
-            return Err(ImageError::TooManyBytes {
-                bytes: encoded.len(),
-            });
+            return Err(ImageError::TooManyBytes { bytes: encoded.len() });
         }
         match ImageFormat::detect(encoded).ok_or(ImageError::NotAnImage)? {
             ImageFormat::Jpeg => jpeg::decode(encoded),
@@ -145,12 +143,7 @@ impl DecodedImage {
         check_size(width.into(), height.into())?;
         let expected = u64::from(width) * u64::from(height) * 3;
         if u64::try_from(rgb.len()) != Ok(expected) {
-            return Err(ImageError::RawLength {
-                width,
-                height,
-                expected,
-                got: rgb.len(),
-            });
+            return Err(ImageError::RawLength { width, height, expected, got: rgb.len() });
         }
         Ok(Self { width, height, rgb })
     }
@@ -174,11 +167,7 @@ impl DecodedImage {
         let mut image = image::DynamicImage::ImageRgb8(image);
         image.apply_orientation(orientation);
         let image = image.into_rgb8();
-        Self {
-            width: image.width(),
-            height: image.height(),
-            rgb: image.into_raw(),
-        }
+        Self { width: image.width(), height: image.height(), rgb: image.into_raw() }
     }
 }
 

@@ -51,19 +51,9 @@ impl Labels {
     /// When the file cannot be read, is too long, or is anything else.
     pub fn load(path: &Path) -> Result<Self, LabelsError> {
         let bytes = crate::manifest::read_bounded(path, LABELS_BYTES_MAX)
-            .map_err(|source| LabelsError::Read {
-                path: path.to_owned(),
-                source,
-            })?
-            .ok_or_else(|| LabelsError::TooLong {
-                path: path.to_owned(),
-            })?;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|source| LabelsError::Syntax {
-                path: path.to_owned(),
-                source,
-            })
+            .map_err(|source| LabelsError::Read { path: path.to_owned(), source })?
+            .ok_or_else(|| LabelsError::TooLong { path: path.to_owned() })?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|source| LabelsError::Syntax { path: path.to_owned(), source })
     }
 
     /// The name of a class.
@@ -91,10 +81,7 @@ mod tests {
         assert_eq!(labels.name(2), None);
 
         std::fs::write(&path, r#"{"0": "tench"}"#)?;
-        assert!(matches!(
-            Labels::load(&path),
-            Err(LabelsError::Syntax { .. })
-        ));
+        assert!(matches!(Labels::load(&path), Err(LabelsError::Syntax { .. })));
         Ok(())
     }
 }

@@ -217,14 +217,8 @@ impl Artefact {
 fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ManifestError> {
     match read_bounded(path, bytes_max) {
         Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => Err(ManifestError::TooLong {
-            path: path.to_owned(),
-            bytes_max,
-        }),
-        Err(source) => Err(ManifestError::Read {
-            path: path.to_owned(),
-            source,
-        }),
+        Ok(None) => Err(ManifestError::TooLong { path: path.to_owned(), bytes_max }),
+        Err(source) => Err(ManifestError::Read { path: path.to_owned(), source }),
     }
 }
 

@@ -29,18 +29,13 @@ impl ModelInput {
 impl Preprocessor {
     /// A preprocessor for a model that takes `input`.
     pub fn new(input: &ImageInput) -> Self {
-        Self {
-            input: input.clone(),
-            resizer: Resizer::new(),
-        }
+        Self { input: input.clone(), resizer: Resizer::new() }
     }
 
     /// Crops, resizes and normalises one picture.
     pub fn apply(&mut self, image: &DecodedImage) -> ModelInput {
         let pixels = self.resized(image);
-        ModelInput {
-            planes: normalised(&pixels, self.input.mean, self.input.scale),
-        }
+        ModelInput { planes: normalised(&pixels, self.input.mean, self.input.scale) }
     }
 
     /// Bicubic with a = −0.5 (Catmull–Rom), antialiased, on 8-bit samples, rows before columns and nothing from
@@ -60,11 +55,8 @@ impl Preprocessor {
     }
 
     fn resize(&mut self, source: &impl IntoImageView, target: &mut Image<'_>) {
-        let options =
-            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-        self.resizer
-            .resize(source, target, &options)
-            .expect("the pixel types are equal");
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+        self.resizer.resize(source, target, &options).expect("the pixel types are equal");
     }
 }
 
@@ -82,19 +74,14 @@ impl Crop {
         let (side, margin) = (u64::from(input.side), u64::from(input.crop_margin));
         let kept = u64::from(width.min(height)) * side / (side + margin);
         let side = u32::try_from(kept).unwrap_or(u32::MAX).max(1);
-        Self {
-            left: (width - side) / 2,
-            top: (height - side) / 2,
-            side,
-        }
+        Self { left: (width - side) / 2, top: (height - side) / 2, side }
     }
 }
 
 fn normalised(rgb: &[u8], mean: f32, scale: f32) -> Vec<f32> {
     let mut planes = Vec::with_capacity(rgb.len());
     for channel in 0..3 {
-        planes
-            .extend((rgb.chunks_exact(3)).map(|pixel| (f32::from(pixel[channel]) - mean) / scale));
+        planes.extend((rgb.chunks_exact(3)).map(|pixel| (f32::from(pixel[channel]) - mean) / scale));
     }
     planes
 }
@@ -104,13 +91,7 @@ mod tests {
     use super::*;
 
     fn input(side: u32, crop_margin: u32) -> ImageInput {
-        ImageInput {
-            tensor: "input".into(),
-            side,
-            crop_margin,
-            mean: 127.0,
-            scale: 128.0,
-        }
+        ImageInput { tensor: "input".into(), side, crop_margin, mean: 127.0, scale: 128.0 }
     }
 
     #[test]
@@ -137,16 +118,11 @@ mod tests {
     fn pixels_are_those_of_pillow() -> Result<(), Box<dyn std::error::Error>> {
         let (height, width) = (17, 23);
         let pixels = (0..height).flat_map(|y: u32| {
-            (0..width).flat_map(move |x: u32| {
-                (0..3).map(move |c| (x * x * 7 + y * 29 + x * y * (c + 3) + c * 50) as u8)
-            })
+            (0..width)
+                .flat_map(move |x: u32| (0..3).map(move |c| (x * x * 7 + y * 29 + x * y * (c + 3) + c * 50) as u8))
         });
         let image = DecodedImage::from_raw(height, width, pixels.collect())?;
-        let raw = ImageInput {
-            mean: 0.0,
-            scale: 1.0,
-            ..input(5, 3)
-        };
+        let raw = ImageInput { mean: 0.0, scale: 1.0, ..input(5, 3) };
         let model_input = Preprocessor::new(&raw).apply(&image);
         assert_eq!(model_input.planes()[..25], *PILLOW.as_flattened());
         Ok(())
@@ -158,10 +134,7 @@ mod tests {
         let image = DecodedImage::from_raw(5, 6, pixels)?;
         let model_input = Preprocessor::new(&input(4, 0)).apply(&image);
         let plane = |value: f32| vec![value; 16];
-        assert_eq!(
-            model_input.planes(),
-            [plane(1.0), plane(0.0), plane(-127.0 / 128.0)].concat()
-        );
+        assert_eq!(model_input.planes(), [plane(1.0), plane(0.0), plane(-127.0 / 128.0)].concat());
         Ok(())
     }
 }

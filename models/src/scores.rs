@@ -17,9 +17,7 @@ pub struct NotFinite {
 pub fn softmax(logits: &[f32]) -> Result<Vec<f32>, NotFinite> {
     check_finite(logits)?;
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f64> = (logits.iter())
-        .map(|&logit| (f64::from(logit) - f64::from(max)).exp())
-        .collect();
+    let powers: Vec<f64> = (logits.iter()).map(|&logit| (f64::from(logit) - f64::from(max)).exp()).collect();
     let sum: f64 = powers.iter().sum();
     Ok(powers.iter().map(|power| (power / sum) as f32).collect())
 }
@@ -33,9 +31,7 @@ pub fn top_k(scores: &[f32], k: usize) -> Result<Vec<usize>, NotFinite> {
     let k = k.min(scores.len());
     let by_rank = |&a: &usize, &b: &usize| {
         // Adding zero makes −0 and 0 the equals that they are.
-        (scores[b] + 0.0)
-            .total_cmp(&(scores[a] + 0.0))
-            .then(a.cmp(&b))
+        (scores[b] + 0.0).total_cmp(&(scores[a] + 0.0)).then(a.cmp(&b))
     };
     let mut indices: Vec<usize> = (0..scores.len()).collect();
     if k < indices.len() {

@@ -108,16 +108,10 @@ impl Tensor {
     /// When `data` does not hold exactly the elements that `shape` promises.
     pub fn new(shape: Vec<usize>, data: TensorData) -> Result<Self, TensorError> {
         let got = data.element_count()?;
-        let expected = shape
-            .iter()
-            .try_fold(1usize, |product, &dim| product.checked_mul(dim));
+        let expected = shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
         match expected {
             None => Err(TensorError::Overflow { shape }),
-            Some(expected) if expected != got => Err(TensorError::ElementCount {
-                shape,
-                expected,
-                got,
-            }),
+            Some(expected) if expected != got => Err(TensorError::ElementCount { shape, expected, got }),
             Some(_) => Ok(Self { shape, data }),
         }
     }
@@ -174,9 +168,7 @@ impl TensorData {
             Self::Fp32(elements) => Ok(elements.len()),
             Self::Uint8(elements) => Ok(elements.len()),
             Self::Encoded { data_type, bytes } => {
-                encoded_count(*data_type, bytes).ok_or(TensorError::Encoding {
-                    data_type: *data_type,
-                })
+                encoded_count(*data_type, bytes).ok_or(TensorError::Encoding { data_type: *data_type })
             }
         }
     }
@@ -208,25 +200,15 @@ mod tests {
         assert!(Tensor::fp32(vec![2, 3], vec![0.0; 6]).is_ok());
         assert_eq!(
             Tensor::fp32(vec![2, 3], vec![0.0; 5]),
-            Err(TensorError::ElementCount {
-                shape: vec![2, 3],
-                expected: 6,
-                got: 5
-            })
+            Err(TensorError::ElementCount { shape: vec![2, 3], expected: 6, got: 5 })
         );
         let huge = vec![usize::MAX, 2];
-        assert_eq!(
-            Tensor::fp32(huge.clone(), vec![]),
-            Err(TensorError::Overflow { shape: huge })
-        );
+        assert_eq!(Tensor::fp32(huge.clone(), vec![]), Err(TensorError::Overflow { shape: huge }));
     }
 
     #[test]
     fn encoded_elements_are_counted() {
-        let encoded = |data_type, bytes: &[u8]| TensorData::Encoded {
-            data_type,
-            bytes: bytes.to_vec(),
-        };
+        let encoded = |data_type, bytes: &[u8]| TensorData::Encoded { data_type, bytes: bytes.to_vec() };
         assert!(Tensor::new(vec![2], encoded(DataType::Int16, &[1, 0, 2, 0])).is_ok());
         assert!(Tensor::new(vec![1], encoded(DataType::Int64, &[0; 7])).is_err());
         let strings = [1, 0, 0, 0, b'a', 0, 0, 0, 0];

@@ -42,7 +42,9 @@ pub(super) fn count(groups: &Groups, ranks: u64) -> Vec<(u32, Points)> {
 /// Whether the points could come from `voters` ballots; their order is checked where they are read.
 pub(super) fn fits(points: &[Points], voters: usize, ranks: u64) -> bool {
     let one = |sum: &Points| {
-        sum.named <= voters as u64 && (sum.named..=sum.named.saturating_mul(ranks)).contains(&sum.points) && sum.named > 0
+        sum.named <= voters as u64
+            && (sum.named..=sum.named.saturating_mul(ranks)).contains(&sum.points)
+            && sum.named > 0
     };
     points.iter().all(one) && points.is_empty() == (voters == 0)
 }

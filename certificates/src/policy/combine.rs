@@ -103,12 +103,15 @@ impl Policy {
                 let counts = plurality::Counts { owners, faults, votes: counts.to_vec(), abstained };
                 Some(Levels { now: counts.assurance(), reachable: counts.reachable() })
             }
-            (Self::Exact { quorum }, Support::Counts) => Some(exact::levels(counts, open, usize::try_from(quorum).ok()?)),
+            (Self::Exact { quorum }, Support::Counts) => {
+                Some(exact::levels(counts, open, usize::try_from(quorum).ok()?))
+            }
             (Self::Median { .. } | Self::TrimmedMean { .. }, Support::Counts) => {
                 Some(median::levels(voters, open, faults))
             }
-            (Self::Borda { ranks }, Support::Points(points)) => borda::fits(points, voters, ranks)
-                .then(|| borda::levels(points, abstained, open, faults, ranks)),
+            (Self::Borda { ranks }, Support::Points(points)) => {
+                borda::fits(points, voters, ranks).then(|| borda::levels(points, abstained, open, faults, ranks))
+            }
             (Self::Within { quorum, .. }, Support::Cluster { members, reach }) => {
                 let cluster = members.count();
                 let fits = cluster <= *reach && *reach <= voters && (cluster == 0) == (voters == 0);

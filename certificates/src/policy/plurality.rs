@@ -169,7 +169,10 @@ mod tests {
         assert_eq!(Tally::count(&votes, 1).decide(Assurance::Robust), Decision::Insufficient);
         votes[3] = Some(Vote::Abstain);
         assert_eq!(Tally::count(&votes, 1).decide(Assurance::Robust), Decision::NoAgreement);
-        assert_eq!(Tally::count(&[const { Some(Vote::Abstain) }; 4], 1).decide(Assurance::Supported), Decision::NoAgreement);
+        assert_eq!(
+            Tally::count(&[const { Some(Vote::Abstain) }; 4], 1).decide(Assurance::Supported),
+            Decision::NoAgreement
+        );
     }
 
     /// Every way to fill the `None`s with classes below `classes`.

@@ -5,8 +5,7 @@ use dropbear_certificates::genesis::{GatewayIdentity, Member, Rules};
 use dropbear_certificates::request::{Field, input_digest};
 use dropbear_certificates::{
     Assurance, Attachments, Certificate, Charter, Committee, Digest, Genesis, Header, ModelSet, ModelVersion, Origin,
-    Policy, Record, Request, RequestAttachment, RequestOpening, SecretKey, Seed, Vote, VotesAttachment,
-    merkle,
+    Policy, Record, Request, RequestAttachment, RequestOpening, SecretKey, Seed, Vote, VotesAttachment, merkle,
 };
 
 pub(crate) fn key(role: u8, place: u8) -> SecretKey {

@@ -44,11 +44,7 @@ pub(crate) struct Adapter {
 
 impl Adapter {
     /// Our block on `ancestry`; `None` when the replica declines.
-    async fn extend(
-        &self,
-        clock: &impl Clock,
-        ancestry: impl Ancestry<Block>,
-    ) -> Option<Digested<Block>> {
+    async fn extend(&self, clock: &impl Clock, ancestry: impl Ancestry<Block>) -> Option<Digested<Block>> {
         let parent = ancestry.peek()?.clone();
         let ancestors = self.unknown(ancestry).await?;
         let proposal = self.replica.propose(parent.digest().0, ancestors);
@@ -65,11 +61,7 @@ impl Adapter {
             );
             return None;
         }
-        let block = Block {
-            parent: parent.digest(),
-            height: Height::new(parent.height().get() + 1),
-            payload,
-        };
+        let block = Block { parent: parent.digest(), height: Height::new(parent.height().get() + 1), payload };
         Some(Digested::compute(block, &Sequential).await)
     }
 
@@ -149,8 +141,6 @@ impl<E: Clock + Spawner + Metrics> Application<E> for Adapter {
         let Some(ancestors) = self.unknown(ancestry).await else {
             return pending().await;
         };
-        self.replica
-            .verify(ancestors, block.inner().ordered(block.digest()))
-            .await
+        self.replica.verify(ancestors, block.inner().ordered(block.digest())).await
     }
 }

@@ -33,11 +33,7 @@ impl OrderedBlock {
     /// Its digest is SHA-256 over `dropbear/engine/block/v1`, the parent's digest, the height as eight
     /// big-endian bytes, and the payload.
     pub fn new(parent: [u8; 32], height: u64, payload: Bytes) -> Self {
-        let block = Block {
-            parent: Digest(parent),
-            height: Height::new(height),
-            payload,
-        };
+        let block = Block { parent: Digest(parent), height: Height::new(height), payload };
         block.ordered(block.digest())
     }
 
@@ -117,12 +113,7 @@ impl Digestible for Block {
     type Digest = Digest;
 
     fn digest(&self) -> Digest {
-        Sha256::hash(&[
-            DIGEST_DOMAIN,
-            &self.parent,
-            &self.height.get().to_be_bytes(),
-            &self.payload,
-        ])
+        Sha256::hash(&[DIGEST_DOMAIN, &self.parent, &self.height.get().to_be_bytes(), &self.payload])
     }
 }
 
@@ -156,28 +147,14 @@ mod tests {
 
     #[test]
     fn encoding_and_digest_are_golden() {
-        let block = Block {
-            parent: Digest([7; 32]),
-            height: Height::new(258),
-            payload: Bytes::from_static(b"entries"),
-        };
-        assert_eq!(
-            hex(&block.encode()),
-            format!(
-                "{}0000000000000102{}{}",
-                "07".repeat(32),
-                "07",
-                hex(b"entries")
-            )
-        );
-        let expected: [u8; 32] = Sha256::hash(&[&[
-            b"dropbear/engine/block/v1".as_slice(),
-            &[7; 32],
-            &[0, 0, 0, 0, 0, 0, 1, 2],
-            b"entries",
-        ]
-        .concat()])
-        .0;
+        let block =
+            Block { parent: Digest([7; 32]), height: Height::new(258), payload: Bytes::from_static(b"entries") };
+        assert_eq!(hex(&block.encode()), format!("{}0000000000000102{}{}", "07".repeat(32), "07", hex(b"entries")));
+        let expected: [u8; 32] =
+            Sha256::hash(&[
+                &[b"dropbear/engine/block/v1".as_slice(), &[7; 32], &[0, 0, 0, 0, 0, 0, 1, 2], b"entries"].concat()
+            ])
+            .0;
         let ordered = OrderedBlock::new([7; 32], 258, Bytes::from_static(b"entries"));
         assert_eq!(ordered.digest, expected);
     }
@@ -185,11 +162,7 @@ mod tests {
     #[test]
     fn oversized_truncated_and_trailing_bytes_do_not_decode() {
         let max = PayloadMax::new(64);
-        let block = Block {
-            parent: Digest([1; 32]),
-            height: Height::new(1),
-            payload: vec![9; 64].into(),
-        };
+        let block = Block { parent: Digest([1; 32]), height: Height::new(1), payload: vec![9; 64].into() };
         let encoded = block.encode();
         assert!(encoded.len() <= Block::max_encode_size(&max));
         let decode = |bytes: &[u8], max| Block::decode_cfg(Copying(bytes), &max);

@@ -131,24 +131,16 @@ pub(crate) struct Committee {
 impl Committee {
     pub(crate) fn parse(keys: &[[u8; 32]]) -> Result<Self, Error> {
         if keys.is_empty() || keys.len() > PEERS_MAX {
-            return Err(config(format!(
-                "a committee has 1 to {PEERS_MAX} peers, not {}",
-                keys.len()
-            )));
+            return Err(config(format!("a committee has 1 to {PEERS_MAX} peers, not {}", keys.len())));
         }
         let keys = keys
             .iter()
             .enumerate()
             .map(|(index, key)| {
-                PublicKey::decode(Copying(key))
-                    .map_err(|_| config(format!("peer {index}'s key is no Ed25519 key")))
+                PublicKey::decode(Copying(key)).map_err(|_| config(format!("peer {index}'s key is no Ed25519 key")))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let sorted = keys
-            .iter()
-            .cloned()
-            .try_collect()
-            .map_err(|_| config("two peers have the same key".into()))?;
+        let sorted = keys.iter().cloned().try_collect().map_err(|_| config("two peers have the same key".into()))?;
         Ok(Self { keys, sorted })
     }
 
@@ -208,39 +200,29 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) fn parse(given: &EngineConfig) -> Result<Self, Error> {
         if given.namespace.is_empty() || given.namespace.len() > NAMESPACE_BYTES_MAX {
-            return Err(config(format!(
-                "a namespace has 1 to {NAMESPACE_BYTES_MAX} bytes"
-            )));
+            return Err(config(format!("a namespace has 1 to {NAMESPACE_BYTES_MAX} bytes")));
         }
-        for (name, size) in [
-            ("block_size_bytes_max", given.block_size_bytes_max),
-            ("relay_size_bytes_max", given.relay_size_bytes_max),
-        ] {
+        for (name, size) in
+            [("block_size_bytes_max", given.block_size_bytes_max), ("relay_size_bytes_max", given.relay_size_bytes_max)]
+        {
             if size == 0 || size > SIZE_BYTES_MAX {
-                return Err(config(format!(
-                    "{name} is 1 to {SIZE_BYTES_MAX}, not {size}"
-                )));
+                return Err(config(format!("{name} is 1 to {SIZE_BYTES_MAX}, not {size}")));
             }
         }
         if given.leader_timeout_ms < LEADER_TIMEOUT_MS_MIN {
-            return Err(config(format!(
-                "leader_timeout_ms is at least {LEADER_TIMEOUT_MS_MIN}"
-            )));
+            return Err(config(format!("leader_timeout_ms is at least {LEADER_TIMEOUT_MS_MIN}")));
         }
         if given.relay_messages_per_s_max == 0 || given.worker_threads == 0 {
-            return Err(config(
-                "relay_messages_per_s_max and worker_threads are at least 1".into(),
-            ));
+            return Err(config("relay_messages_per_s_max and worker_threads are at least 1".into()));
+        }
+        if given.listen.port() == 0 {
+            return Err(config("listen needs a port that the peers know, not 0".into()));
         }
         let keys: Vec<_> = given.peers.iter().map(|peer| peer.key).collect();
         let committee = Committee::parse(&keys)?;
         let me = private_key(&given.key_seed);
-        let scheme = Scheme::signer(
-            &votes_namespace(&given.namespace),
-            committee.sorted.clone(),
-            me.clone(),
-        )
-        .ok_or_else(|| config("our engine key is not among the peers' keys".into()))?;
+        let scheme = Scheme::signer(&votes_namespace(&given.namespace), committee.sorted.clone(), me.clone())
+            .ok_or_else(|| config("our engine key is not among the peers' keys".into()))?;
         Ok(Self {
             committee,
             me,
@@ -275,20 +257,8 @@ mod tests {
 
     fn valid() -> EngineConfig {
         let address = "127.0.0.1:1".parse().unwrap();
-        let peers = (0..4)
-            .map(|index| Peer {
-                key: public_key(&[index; 32]),
-                address,
-            })
-            .collect();
-        EngineConfig::new(
-            b"test".to_vec(),
-            [0; 32],
-            [1; 32],
-            peers,
-            address,
-            "x".into(),
-        )
+        let peers = (0..4).map(|index| Peer { key: public_key(&[index; 32]), address }).collect();
+        EngineConfig::new(b"test".to_vec(), [0; 32], [1; 32], peers, address, "x".into())
     }
 
     #[test]
@@ -309,6 +279,7 @@ mod tests {
         assert!(refused(|config| config.relay_messages_per_s_max = 0));
         assert!(refused(|config| config.leader_timeout_ms = 1));
         assert!(refused(|config| config.worker_threads = 0));
+        assert!(refused(|config| config.listen.set_port(0)));
     }
 
     #[test]

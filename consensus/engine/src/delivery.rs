@@ -42,18 +42,10 @@ pub(crate) struct Delivery {
 
 impl Delivery {
     /// Also returns where blocks come in, and what tells of each delivered one.
-    pub(crate) fn new(
-        replica: Arc<dyn DynReplica>,
-        counters: Arc<Counters>,
-    ) -> (Inbox, Arc<Notify>, Self) {
+    pub(crate) fn new(replica: Arc<dyn DynReplica>, counters: Arc<Counters>) -> (Inbox, Arc<Notify>, Self) {
         let (sender, blocks) = mpsc::unbounded_channel();
         let delivered = Arc::new(Notify::new());
-        let delivery = Self {
-            blocks,
-            delivered: delivered.clone(),
-            replica,
-            counters,
-        };
+        let delivery = Self { blocks, delivered: delivered.clone(), replica, counters };
         (Inbox(sender), delivered, delivery)
     }
 
@@ -62,9 +54,7 @@ impl Delivery {
         while let Some((block, acknowledgement)) = self.blocks.recv().await {
             let height = block.height().get();
             if height > 0 {
-                self.replica
-                    .finalized(block.inner().ordered(block.digest()))
-                    .await;
+                self.replica.finalized(block.inner().ordered(block.digest())).await;
             }
             self.counters.delivered(height);
             self.delivered.notify_waiters();

@@ -24,11 +24,7 @@ type Vote = Activity<Scheme, Digest>;
 
 /// Checks evidence that an engine reported: which peer of the committee with these keys (in committee order)
 /// cast both votes, in which view, and what they contradict. `None` if the evidence proves nothing.
-pub fn check_evidence(
-    namespace: &[u8],
-    keys: &[[u8; 32]],
-    evidence: Bytes,
-) -> Result<Option<EngineFault>, Error> {
+pub fn check_evidence(namespace: &[u8], keys: &[[u8; 32]], evidence: Bytes) -> Result<Option<EngineFault>, Error> {
     let committee = Committee::parse(keys)?;
     let scheme = Scheme::verifier(&votes_namespace(namespace), committee.sorted.clone());
     let config: <Vote as Read>::Cfg = Scheme::certificate_codec_config_unbounded();
@@ -40,34 +36,18 @@ pub fn check_evidence(
 
 /// The fault that `activity` proves, if it does: the engine reports votes before it has checked their
 /// signatures.
-fn judge(
-    rng: &mut impl CryptoRng,
-    scheme: &Scheme,
-    committee: &Committee,
-    activity: &Vote,
-) -> Option<EngineFault> {
+fn judge(rng: &mut impl CryptoRng, scheme: &Scheme, committee: &Committee, activity: &Vote) -> Option<EngineFault> {
     let (kind, signer, view) = match activity {
-        Activity::ConflictingNotarize(votes) => {
-            (FaultKind::ConflictingNotarize, votes.signer(), votes.view())
-        }
-        Activity::ConflictingFinalize(votes) => {
-            (FaultKind::ConflictingFinalize, votes.signer(), votes.view())
-        }
-        Activity::NullifyFinalize(votes) => {
-            (FaultKind::NullifyFinalize, votes.signer(), votes.view())
-        }
+        Activity::ConflictingNotarize(votes) => (FaultKind::ConflictingNotarize, votes.signer(), votes.view()),
+        Activity::ConflictingFinalize(votes) => (FaultKind::ConflictingFinalize, votes.signer(), votes.view()),
+        Activity::NullifyFinalize(votes) => (FaultKind::NullifyFinalize, votes.signer(), votes.view()),
         _ => return None,
     };
     if !activity.verify(rng, scheme, &Sequential) {
         return None;
     }
     let key = committee.sorted.get(usize::from(signer))?;
-    Some(EngineFault {
-        culprit: committee.index(key)?,
-        kind,
-        view: view.get(),
-        evidence: activity.encode(),
-    })
+    Some(EngineFault { culprit: committee.index(key)?, kind, view: view.get(), evidence: activity.encode() })
 }
 
 /// Sees every vote and certificate that the engine sees.
@@ -102,9 +82,7 @@ impl<R: CryptoRng + Send + 'static> Reporter for Observer<R> {
             Activity::Nullification(certificate) => {
                 self.counters.nullified(certificate.view().get());
             }
-            Activity::ConflictingNotarize(_)
-            | Activity::ConflictingFinalize(_)
-            | Activity::NullifyFinalize(_) => {
+            Activity::ConflictingNotarize(_) | Activity::ConflictingFinalize(_) | Activity::NullifyFinalize(_) => {
                 let mut rng = self.rng.lock().expect("no holder of the generator panics");
                 let fault = judge(&mut *rng, &self.scheme, &self.committee, &activity);
                 drop(rng);

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc as sync_mpsc};
@@ -14,12 +14,13 @@ use commonware_cryptography::ChaCha20Poly1305;
 use commonware_cryptography::ed25519::{PrivateKey, PublicKey};
 use commonware_p2p::authenticated::lookup;
 use commonware_p2p::{Address, AddressableManager as _};
-use commonware_runtime::{Quota, Runner as _, Spawner as _, Supervisor as _, tokio as runtime};
+use commonware_runtime::{Clock, Quota, Runner as _, Spawner as _, Supervisor as _, tokio as runtime};
 use commonware_stream::cups::{self, Cups};
 use commonware_stream::sake::{self, Sake};
 use commonware_utils::ordered::Map;
 use futures::FutureExt as _;
 use futures::future::{Either, select};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
@@ -33,6 +34,8 @@ use crate::{EngineConfig, Replica, Status};
 const RELAY_QUEUE_MESSAGES_MAX: usize = 256;
 /// How long the engine's parts have to put their work down.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a starting engine looks whether it is listening.
+const LISTENING_POLL: Duration = Duration::from_millis(2);
 /// Locked for as long as an engine uses a storage directory.
 const LOCK_FILE: &str = ".engine-lock";
 
@@ -78,9 +81,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The storage directory cannot be used.
-    #[error(
-        "cannot use the storage directory {path}; it must be writable and ours alone ({source})"
-    )]
+    #[error("cannot use the storage directory {path}; it must be writable and ours alone ({source})")]
     Storage {
         /// The directory asked for.
         path: PathBuf,
@@ -108,9 +109,7 @@ impl Handle {
     /// Blocks the thread, so async code calls it through its runtime's blocking pool.
     pub fn join(mut self) -> Result<(), Error> {
         let thread = self.thread.take().expect("a handle is joined once");
-        thread
-            .join()
-            .unwrap_or_else(|panic| Err(Error::Ended(panic_message(&*panic))))
+        thread.join().unwrap_or_else(|panic| Err(Error::Ended(panic_message(&*panic))))
     }
 
     /// Whether the engine has ended.
@@ -122,11 +121,7 @@ impl Handle {
 impl Ordering for Handle {
     fn relay(&self, message: Bytes) {
         if message.len() > self.relay_size_bytes_max {
-            error!(
-                size = message.len(),
-                max = self.relay_size_bytes_max,
-                "message too large to relay: dropped"
-            );
+            error!(size = message.len(), max = self.relay_size_bytes_max, "message too large to relay: dropped");
             return;
         }
         // A full queue means that the network is slower than we are: best effort ends here.
@@ -158,10 +153,7 @@ fn start_dyn(config: EngineConfig, replica: Arc<dyn DynReplica>) -> Result<Handl
     let setup = Setup::parse(&config)?;
     let lock = lock_storage(&config.storage_dir)?;
     // The library panics where an address is taken; ask before.
-    TcpListener::bind(config.listen).map_err(|source| Error::Listen {
-        address: config.listen,
-        source,
-    })?;
+    TcpListener::bind(config.listen).map_err(|source| Error::Listen { address: config.listen, source })?;
 
     let (outbox, outbox_receiver) = mpsc::channel(RELAY_QUEUE_MESSAGES_MAX);
     let (stop, stop_receiver) = mpsc::channel(1);
@@ -185,19 +177,12 @@ fn start_dyn(config: EngineConfig, replica: Arc<dyn DynReplica>) -> Result<Handl
             outcome
         })
         .map_err(|error| Error::Ended(format!("no thread to be had: {error}")))?;
-    let handle = Handle {
-        outbox,
-        relay_size_bytes_max,
-        counters,
-        stop,
-        thread: Some(thread),
-    };
+    let handle = Handle { outbox, relay_size_bytes_max, counters, stop, thread: Some(thread) };
     match ready_receiver.recv() {
         Ok(()) => Ok(handle),
-        Err(sync_mpsc::RecvError) => Err(handle
-            .join()
-            .err()
-            .unwrap_or_else(|| Error::Ended("it stopped while starting".into()))),
+        Err(sync_mpsc::RecvError) => {
+            Err(handle.join().err().unwrap_or_else(|| Error::Ended("it stopped while starting".into())))
+        }
     }
 }
 
@@ -222,14 +207,11 @@ impl Engine {
     }
 
     async fn run_in(mut self, context: runtime::Context) -> Result<(), Error> {
-        let (mut network, mut oracle) = lookup::Network::new(
-            context.child("network"),
-            network_config(&self.setup, &self.config),
-        );
+        let (mut network, mut oracle) =
+            lookup::Network::new(context.child("network"), network_config(&self.setup, &self.config));
         oracle.track(0, addresses(&self.setup, &self.config));
-        let channels = Channels::new(
-            stack::quotas(&self.setup).map(|(channel, quota)| network.register(channel, quota)),
-        );
+        let channels =
+            Channels::new(stack::quotas(&self.setup).map(|(channel, quota)| network.register(channel, quota)));
         let engine = stack::start(
             context.child("engine"),
             self.setup,
@@ -241,12 +223,13 @@ impl Engine {
         )
         .await;
         let network = network.start();
+        listening(&context, self.config.listen).await;
         info!(listen = %self.config.listen, "ordering engine running");
         // The owner waits for this; if it is gone, its stop request is on the way.
         let _ = self.ready.send(());
 
-        let ended = select(engine.boxed(), network.map(|_| "the network ended").boxed())
-            .map(|either| either.factor_first().0);
+        let ended =
+            select(engine.boxed(), network.map(|_| "the network ended").boxed()).map(|either| either.factor_first().0);
         let stop = self.stop.recv().boxed();
         match select(ended, stop).await {
             Either::Left((reason, _)) => {
@@ -261,6 +244,19 @@ impl Engine {
                 Ok(())
             }
         }
+    }
+}
+
+/// Waits until our listener takes calls: only then does the next engine that wants the address find it taken.
+/// The library does not tell, and a listener that fails ends the runtime, and this wait with it.
+async fn listening(clock: &impl Clock, listen: SocketAddr) {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    while TcpStream::connect((ip, listen.port())).await.is_err() {
+        clock.sleep(LISTENING_POLL).await;
     }
 }
 
@@ -310,31 +306,22 @@ fn addresses(setup: &Setup, config: &EngineConfig) -> Map<PublicKey, Address> {
 /// Takes the directory for ourselves, creating it if need be: the library would wait for another owner for
 /// ever.
 fn lock_storage(path: &Path) -> Result<File, Error> {
-    let failed = |source| Error::Storage {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| Error::Storage { path: path.to_owned(), source };
     fs::create_dir_all(path).map_err(failed)?;
-    let lock = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path.join(LOCK_FILE))
-        .map_err(failed)?;
+    let lock =
+        OpenOptions::new().write(true).create(true).truncate(false).open(path.join(LOCK_FILE)).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(failed(io::Error::new(
-            io::ErrorKind::WouldBlock,
-            "another engine is using it",
-        ))),
+        Err(TryLockError::WouldBlock) => {
+            Err(failed(io::Error::new(io::ErrorKind::WouldBlock, "another engine is using it")))
+        }
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a part panicked".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a part panicked".into())
 }
 
 fn nonzero(value: u32) -> NonZeroU32 {

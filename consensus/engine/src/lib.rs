@@ -77,8 +77,8 @@ mod status;
 
 pub use block::OrderedBlock;
 pub use config::{
-    BLOCK_SIZE_BYTES_MAX, EngineConfig, LEADER_TIMEOUT_MS, Peer, RELAY_MESSAGES_PER_S_MAX,
-    RELAY_SIZE_BYTES_MAX, WORKER_THREADS, public_key,
+    BLOCK_SIZE_BYTES_MAX, EngineConfig, LEADER_TIMEOUT_MS, Peer, RELAY_MESSAGES_PER_S_MAX, RELAY_SIZE_BYTES_MAX,
+    WORKER_THREADS, public_key,
 };
 pub use evidence::check_evidence;
 pub use handle::{Error, Handle, Ordering, start};

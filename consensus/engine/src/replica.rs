@@ -21,11 +21,7 @@ pub trait Replica: Clone + Send + Sync + 'static {
     /// `ancestors` are the blocks between the last known one (exclusive) and `parent` (inclusive), oldest
     /// first, for replaying. The future may stay pending while there is nothing to order: the engine drops it
     /// when its turn ends. `None` or an empty payload declines, which costs the committee the rest of the turn.
-    fn propose(
-        &self,
-        parent: [u8; 32],
-        ancestors: Vec<OrderedBlock>,
-    ) -> impl Future<Output = Option<Bytes>> + Send;
+    fn propose(&self, parent: [u8; 32], ancestors: Vec<OrderedBlock>) -> impl Future<Output = Option<Bytes>> + Send;
 
     /// Whether an honest replica votes for `block`; `ancestors` as in [`Replica::propose`], ending with the
     /// block's parent.
@@ -33,11 +29,7 @@ pub trait Replica: Clone + Send + Sync + 'static {
     /// All honest replicas must give the same answer, so the verdict may depend on the chain alone. While the
     /// verdict could still change, stay pending. A block with an empty payload is always acceptable: engines
     /// propose it by themselves when a block below is overdue to be final.
-    fn verify(
-        &self,
-        ancestors: Vec<OrderedBlock>,
-        block: OrderedBlock,
-    ) -> impl Future<Output = bool> + Send;
+    fn verify(&self, ancestors: Vec<OrderedBlock>, block: OrderedBlock) -> impl Future<Output = bool> + Send;
 
     /// A final block: in height order, each at least once.
     ///
@@ -82,11 +74,7 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// every crate that implements the trait.
 pub(crate) trait DynReplica: Send + Sync + 'static {
     fn knows(&self, digest: &[u8; 32]) -> bool;
-    fn propose(
-        &self,
-        parent: [u8; 32],
-        ancestors: Vec<OrderedBlock>,
-    ) -> BoxFuture<'_, Option<Bytes>>;
+    fn propose(&self, parent: [u8; 32], ancestors: Vec<OrderedBlock>) -> BoxFuture<'_, Option<Bytes>>;
     fn verify(&self, ancestors: Vec<OrderedBlock>, block: OrderedBlock) -> BoxFuture<'_, bool>;
     fn finalized(&self, block: OrderedBlock) -> BoxFuture<'_, ()>;
     fn relayed(&self, from: usize, message: Bytes);
@@ -98,11 +86,7 @@ impl<R: Replica> DynReplica for R {
         Replica::knows(self, digest)
     }
 
-    fn propose(
-        &self,
-        parent: [u8; 32],
-        ancestors: Vec<OrderedBlock>,
-    ) -> BoxFuture<'_, Option<Bytes>> {
+    fn propose(&self, parent: [u8; 32], ancestors: Vec<OrderedBlock>) -> BoxFuture<'_, Option<Bytes>> {
         Box::pin(Replica::propose(self, parent, ancestors))
     }
 

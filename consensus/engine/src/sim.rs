@@ -143,14 +143,7 @@ impl World {
         .await;
         network.start();
         let engines = setups.iter().map(|_| None).collect();
-        let mut world = Self {
-            context,
-            plan,
-            setups,
-            oracle,
-            links: BTreeSet::new(),
-            engines,
-        };
+        let mut world = Self { context, plan, setups, oracle, links: BTreeSet::new(), engines };
         world.heal().await;
         world
     }
@@ -173,35 +166,18 @@ impl World {
             let pipe = control.register(channel, quota).await;
             channels.push(pipe.expect("the network is running"));
         }
-        let channels: [(Sender<_, _>, Receiver<_>); 6] =
-            channels.try_into().unwrap_or_else(|_| unreachable!());
+        let channels: [(Sender<_, _>, Receiver<_>); 6] = channels.try_into().unwrap_or_else(|_| unreachable!());
         let (outbox, outbox_receiver) = mpsc::channel(64);
         let counters = Arc::new(Counters::default());
         let network: (Manager<_, _>, _) = (self.oracle.manager(), control);
         let status = counters.clone();
-        let task = self
-            .context
-            .child("replica")
-            .with_attribute("index", index)
-            .spawn(move |context| async move {
-                let channels = Channels::new(channels);
-                let engine = stack::start(
-                    context,
-                    setup,
-                    network,
-                    channels,
-                    replica,
-                    outbox_receiver,
-                    status,
-                );
-                let reason = engine.await.await;
-                panic!("replica {index}: {reason}");
-            });
-        self.engines[index] = Some(Engine {
-            task,
-            outbox,
-            counters,
+        let task = self.context.child("replica").with_attribute("index", index).spawn(move |context| async move {
+            let channels = Channels::new(channels);
+            let engine = stack::start(context, setup, network, channels, replica, outbox_receiver, status);
+            let reason = engine.await.await;
+            panic!("replica {index}: {reason}");
         });
+        self.engines[index] = Some(Engine { task, outbox, counters });
     }
 
     /// Ends a replica's engine at once. What it wrote to disk stays.
@@ -218,11 +194,7 @@ impl World {
 
     /// Cuts every connection between replicas of different groups; a replica in no group is alone.
     pub async fn partition(&mut self, groups: &[&[usize]]) {
-        let together = |a, b| {
-            groups
-                .iter()
-                .any(|group| group.contains(&a) && group.contains(&b))
-        };
+        let together = |a, b| groups.iter().any(|group| group.contains(&a) && group.contains(&b));
         for (from, to) in self.pairs() {
             if !together(from, to) && self.links.remove(&(from, to)) {
                 let cut = self.oracle.remove_link(self.key(from), self.key(to)).await;
@@ -240,10 +212,7 @@ impl World {
                     jitter: Duration::from_millis(self.plan.link.jitter_ms),
                     success_rate: success_rate(self.plan.link.loss_permille),
                 };
-                let added = self
-                    .oracle
-                    .add_link(self.key(from), self.key(to), link)
-                    .await;
+                let added = self.oracle.add_link(self.key(from), self.key(to), link).await;
                 added.expect("the link did not exist");
             }
         }
@@ -258,9 +227,7 @@ impl World {
 
     /// What a running replica's engine tells about itself.
     pub fn status(&self, index: usize) -> Status {
-        let engine = self.engines[index]
-            .as_ref()
-            .expect("the replica is running");
+        let engine = self.engines[index].as_ref().expect("the replica is running");
         engine.counters.status()
     }
 
@@ -319,9 +286,7 @@ pub const NAMESPACE: &[u8] = b"dropbear-sim";
 
 /// The committee's keys, in committee order.
 pub fn keys(replicas: usize) -> Vec<[u8; 32]> {
-    (0..replicas)
-        .map(|index| public_key(&seed(index)))
-        .collect()
+    (0..replicas).map(|index| public_key(&seed(index))).collect()
 }
 
 fn seed(index: usize) -> [u8; 32] {
@@ -330,13 +295,7 @@ fn seed(index: usize) -> [u8; 32] {
 
 fn setups(plan: &Plan) -> Vec<Setup> {
     let nowhere = "127.0.0.1:1".parse().expect("an address");
-    let peers: Vec<_> = keys(plan.replicas)
-        .into_iter()
-        .map(|key| Peer {
-            key,
-            address: nowhere,
-        })
-        .collect();
+    let peers: Vec<_> = keys(plan.replicas).into_iter().map(|key| Peer { key, address: nowhere }).collect();
     let setup = |index| {
         let mut config = EngineConfig::new(
             NAMESPACE.to_vec(),
@@ -356,6 +315,5 @@ fn setups(plan: &Plan) -> Vec<Setup> {
 
 fn success_rate(loss_permille: u64) -> Probability {
     let kept = 1_000_u64.checked_sub(loss_permille);
-    kept.and_then(|kept| Probability::new(kept, 1_000))
-        .expect("at most 1000 of 1000 messages are lost")
+    kept.and_then(|kept| Probability::new(kept, 1_000)).expect("at most 1000 of 1000 messages are lost")
 }

@@ -113,17 +113,8 @@ pub(crate) fn quotas(setup: &Setup) -> [(Channel, Quota); 6] {
 }
 
 impl<S, R> Channels<S, R> {
-    pub(crate) fn new(
-        [votes, certificates, fetches, blocks, backfills, relay]: [Pipe<S, R>; 6],
-    ) -> Self {
-        Self {
-            votes,
-            certificates,
-            fetches,
-            blocks,
-            backfills,
-            relay,
-        }
+    pub(crate) fn new([votes, certificates, fetches, blocks, backfills, relay]: [Pipe<S, R>; 6]) -> Self {
+        Self { votes, certificates, fetches, blocks, backfills, relay }
     }
 }
 
@@ -132,10 +123,7 @@ pub(crate) fn message_size_bytes_max(setup: &Setup) -> u32 {
     let peers = u32::try_from(setup.committee.keys.len()).expect("committees are small");
     commonware_p2p::max_message_size(&[
         simplex::max_payload_size::<Scheme, Digest>(peers),
-        marshal::max_payload_size::<Standard<Block>, Scheme>(
-            peers,
-            &PayloadMax::new(setup.block_size_bytes_max),
-        ),
+        marshal::max_payload_size::<Standard<Block>, Scheme>(peers, &PayloadMax::new(setup.block_size_bytes_max)),
         setup.relay_size_bytes_max,
     ])
 }
@@ -204,13 +192,8 @@ where
         &page_cache,
     )
     .await;
-    let final_blocks = archive(
-        context.child("final_blocks"),
-        &format!("{prefix}blocks"),
-        payload_max,
-        &page_cache,
-    )
-    .await;
+    let final_blocks =
+        archive(context.child("final_blocks"), &format!("{prefix}blocks"), payload_max, &page_cache).await;
     let (marshal, marshal_mailbox, _) = Actor::init(
         context.child("marshal"),
         finalizations,
@@ -291,12 +274,8 @@ where
 
     // Messages that are not ordered.
     let (sender, receiver) = channels.relay;
-    let relay_out = context
-        .child("relay_out")
-        .spawn(|_| send_relayed(outbox, sender));
-    let relay_in = context
-        .child("relay_in")
-        .spawn(|_| receive_relayed(receiver, replica, setup.committee));
+    let relay_out = context.child("relay_out").spawn(|_| send_relayed(outbox, sender));
+    let relay_in = context.child("relay_in").spawn(|_| receive_relayed(receiver, replica, setup.committee));
 
     async move {
         let parts = [
@@ -312,10 +291,7 @@ where
     }
 }
 
-async fn send_relayed(
-    mut outbox: mpsc::Receiver<Bytes>,
-    mut sender: impl Sender<PublicKey = PublicKey>,
-) {
+async fn send_relayed(mut outbox: mpsc::Receiver<Bytes>, mut sender: impl Sender<PublicKey = PublicKey>) {
     while let Some(message) = outbox.recv().await {
         let reached = sender.send(Recipients::All, message, false).len();
         debug!(reached, "relayed");

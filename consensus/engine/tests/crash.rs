@@ -36,10 +36,7 @@ impl Reporting {
             Ok(digest) => digest.try_into().unwrap(),
             Err(_) => OrderedBlock::genesis(GENESIS).digest,
         };
-        Self {
-            known: Arc::new(Mutex::new([digest].into())),
-            tip,
-        }
+        Self { known: Arc::new(Mutex::new([digest].into())), tip }
     }
 
     fn learn(&self, block: &OrderedBlock) {
@@ -97,10 +94,7 @@ fn node() {
     let addresses: Vec<SocketAddr> = words.map(|word| word.parse().unwrap()).collect();
     let peers = (0..)
         .zip(&addresses)
-        .map(|(index, address)| Peer {
-            key: public_key(&[index; 32]),
-            address: *address,
-        })
+        .map(|(index, address)| Peer { key: public_key(&[index; 32]), address: *address })
         .collect();
     let listen = addresses[usize::from(me)];
     let namespace = b"dropbear-test".to_vec();
@@ -113,20 +107,12 @@ fn node() {
 struct Process(Child);
 
 impl Process {
-    fn start(
-        index: usize,
-        dir: &Path,
-        addresses: &[SocketAddr],
-        lines: Sender<(usize, String)>,
-    ) -> Self {
+    fn start(index: usize, dir: &Path, addresses: &[SocketAddr], lines: Sender<(usize, String)>) -> Self {
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         let dir = dir.join(index.to_string());
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "node", "--ignored", "--nocapture"])
-            .env(
-                NODE,
-                format!("{index} {} {}", dir.display(), addresses.join(" ")),
-            )
+            .env(NODE, format!("{index} {} {}", dir.display(), addresses.join(" ")))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -160,10 +146,7 @@ struct Witness {
 impl Witness {
     fn until(&mut self, index: usize, height: u64) {
         while self.heights[index] < height {
-            let (from, line) = self
-                .lines
-                .recv_timeout(PATIENCE)
-                .expect("blocks keep coming");
+            let (from, line) = self.lines.recv_timeout(PATIENCE).expect("blocks keep coming");
             assert!(!line.starts_with("fault"), "{line}");
             let Some(block) = line.split("final ").nth(1) else {
                 continue;
@@ -185,22 +168,13 @@ impl Witness {
 #[test]
 fn killed_processes_come_back_to_the_same_chain() {
     let dir = tempfile::tempdir().unwrap();
-    let sockets: Vec<_> = (0..4)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
-        .collect();
-    let addresses: Vec<_> = sockets
-        .iter()
-        .map(|socket| socket.local_addr().unwrap())
-        .collect();
+    let sockets: Vec<_> = (0..4).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+    let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
     drop(sockets);
     let (sender, lines) = channel();
     let process = |index| Process::start(index, dir.path(), &addresses, sender.clone());
     let mut processes: Vec<_> = (0..4).map(|index| Some(process(index))).collect();
-    let mut witness = Witness {
-        lines,
-        chain: BTreeMap::new(),
-        heights: [0; 4],
-    };
+    let mut witness = Witness { lines, chain: BTreeMap::new(), heights: [0; 4] };
     for round in 0..4 {
         let victim = round % 4;
         let survivor = (round + 1) % 4;

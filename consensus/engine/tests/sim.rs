@@ -15,11 +15,7 @@ fn plan(seed: u64) -> Plan {
         replicas: 4,
         genesis_digest: GENESIS,
         leader_timeout_ms: 1_000,
-        link: Link {
-            latency_ms: 10,
-            jitter_ms: 5,
-            loss_permille: 0,
-        },
+        link: Link { latency_ms: 10, jitter_ms: 5, loss_permille: 0 },
         time_limit_ms: 600_000,
     }
 }
@@ -111,10 +107,7 @@ fn an_idle_committee_passes_turns_and_orders_at_once_when_asked() {
             let status = world.status(0);
             assert_eq!((status.views_finalized, toys[0].height()), (0, 0));
             let turns = status.views_nullified;
-            assert!(
-                (55..=67).contains(&turns),
-                "one idle turn in about 920 ms: {turns} in a minute"
-            );
+            assert!((55..=67).contains(&turns), "one idle turn in about 920 ms: {turns} in a minute");
             // At whatever moment of a turn: no timeout is on the way of an entry.
             for entry in 0..40 {
                 world.sleep_ms(1_009 + entry * 7).await;
@@ -142,10 +135,7 @@ fn a_dead_leader_is_passed_over_even_after_long_idleness() {
                 let begin = world.now_ms();
                 order(&alive, entry..entry + 1).await;
                 let took = world.now_ms() - begin;
-                assert!(
-                    took < 300,
-                    "entry {entry} took {took} ms with one of four dead"
-                );
+                assert!(took < 300, "entry {entry} took {took} ms with one of four dead");
                 world.sleep_ms(entry * 11).await;
             }
             world.start(1, toys[1].clone()).await;
@@ -241,24 +231,16 @@ fn whoever_votes_twice_is_convicted_by_the_votes_alone() {
             }
             world.contradict(0).await;
             for toy in &toys[1..] {
-                toy.until(|state| (!state.faults.is_empty()).then_some(()))
-                    .await;
+                toy.until(|state| (!state.faults.is_empty()).then_some(())).await;
             }
             order(&toys[1..], 0..10).await;
         }
     });
     let fault = toys[1].state().faults[0].clone();
-    assert_eq!(
-        (fault.culprit, fault.kind, fault.view),
-        (0, FaultKind::ConflictingNotarize, 1)
-    );
+    assert_eq!((fault.culprit, fault.kind, fault.view), (0, FaultKind::ConflictingNotarize, 1));
     let keys = sim::keys(4);
-    let check =
-        |namespace, keys: &[_], evidence| check_evidence(namespace, keys, evidence).unwrap();
-    assert_eq!(
-        check(sim::NAMESPACE, &keys, fault.evidence.clone()),
-        Some(fault.clone())
-    );
+    let check = |namespace, keys: &[_], evidence| check_evidence(namespace, keys, evidence).unwrap();
+    assert_eq!(check(sim::NAMESPACE, &keys, fault.evidence.clone()), Some(fault.clone()));
     assert_eq!(check(b"another", &keys, fault.evidence.clone()), None);
     let mut tampered = fault.evidence.to_vec();
     *tampered.last_mut().unwrap() ^= 1;

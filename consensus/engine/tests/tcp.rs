@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,15 +42,10 @@ impl Node {
 /// Directories, and nodes that have not been started.
 fn committee(size: u8) -> (TempDir, Vec<Node>) {
     let dir = tempfile::tempdir().unwrap();
-    let sockets: Vec<_> = (0..size)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
-        .collect();
+    let sockets: Vec<_> = (0..size).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
     let peers: Vec<_> = (0..size)
         .zip(&sockets)
-        .map(|(index, socket)| Peer {
-            key: public_key(&[index; 32]),
-            address: socket.local_addr().unwrap(),
-        })
+        .map(|(index, socket)| Peer { key: public_key(&[index; 32]), address: socket.local_addr().unwrap() })
         .collect();
     let nodes = (0..size)
         .map(|index| Node {
@@ -73,12 +68,9 @@ async fn order(nodes: &[Node], entries: std::ops::Range<u64>) {
     for node in nodes {
         node.toy.submit(entries.clone());
     }
-    timeout(
-        PATIENCE,
-        join_all(nodes.iter().map(|node| node.toy.ordered(entries.clone()))),
-    )
-    .await
-    .expect("entries are ordered in time");
+    timeout(PATIENCE, join_all(nodes.iter().map(|node| node.toy.ordered(entries.clone()))))
+        .await
+        .expect("entries are ordered in time");
 }
 
 fn assert_same_chain(nodes: &[Node]) {
@@ -105,26 +97,15 @@ async fn a_restarted_engine_catches_up_where_it_left() {
             node.toy.submit(entries.clone());
         }
         for node in right[1..].iter().chain(left) {
-            timeout(PATIENCE, node.toy.ordered(entries.clone()))
-                .await
-                .unwrap();
+            timeout(PATIENCE, node.toy.ordered(entries.clone())).await.unwrap();
         }
     }
-    assert_eq!(
-        nodes[2].toy.height(),
-        height,
-        "a stopped engine delivers nothing"
-    );
+    assert_eq!(nodes[2].toy.height(), height, "a stopped engine delivers nothing");
 
     nodes[2].start();
-    timeout(PATIENCE, nodes[2].toy.ordered(19_000..19_010))
-        .await
-        .unwrap();
+    timeout(PATIENCE, nodes[2].toy.ordered(19_000..19_010)).await.unwrap();
     let redelivered = nodes[2].toy.state().redelivered;
-    assert!(
-        redelivered <= 16,
-        "resumes after the last acknowledged block: {redelivered}"
-    );
+    assert!(redelivered <= 16, "resumes after the last acknowledged block: {redelivered}");
     order(&nodes, 50_000..50_100).await;
     assert_same_chain(&nodes);
     for node in &mut nodes {
@@ -189,12 +170,10 @@ fn what_cannot_start_says_so() {
     nodes[0].start();
     let mut same_port = nodes[1].config.clone();
     same_port.listen = nodes[0].config.listen;
-    assert!(
-        matches!(refused(&same_port), Error::Listen { address, .. } if address == same_port.listen)
-    );
+    assert!(matches!(refused(&same_port), Error::Listen { address, .. } if address == same_port.listen));
 
     let mut same_dir = nodes[0].config.clone();
-    same_dir.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    same_dir.listen = nodes[1].config.listen;
     assert!(matches!(refused(&same_dir), Error::Storage { .. }));
 
     // After all that, the engine still stops, and its port and directory are free again.

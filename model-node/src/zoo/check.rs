@@ -88,19 +88,14 @@ fn damaged(zoo: &Zoo, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Vec<Dama
         let bytes = std::fs::read(&path).map_err(io("read", &path))?;
         let (expected, got) = file.digests(&bytes);
         if expected != got {
-            damaged.push(Damaged {
-                path,
-                expected,
-                got,
-            });
+            damaged.push(Damaged { path, expected, got });
         }
     }
     Ok(damaged)
 }
 
 fn answers(zoo: &Zoo, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Vec<ModelCheck>, ZooError> {
-    let fingerprints: Fingerprints =
-        toml::from_str(FINGERPRINTS).expect("the known answers are tested");
+    let fingerprints: Fingerprints = toml::from_str(FINGERPRINTS).expect("the known answers are tested");
     let runtime = Runtime::load(&zoo.runtime_library()?)?;
     let photos = zoo.photos();
     let images = decoded(&photos)?;
@@ -123,10 +118,7 @@ fn answers(zoo: &Zoo, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Vec<Mode
                 photo: file,
             });
         }
-        models.push(ModelCheck {
-            name,
-            photos: checks,
-        });
+        models.push(ModelCheck { name, photos: checks });
     }
     Ok(models)
 }
@@ -135,10 +127,7 @@ fn decoded(photos: &[Photo]) -> Result<Vec<DecodedImage>, ZooError> {
     (photos.iter())
         .map(|photo| {
             let file = std::fs::read(&photo.path).map_err(io("read", &photo.path))?;
-            DecodedImage::decode(&file).map_err(|source| ZooError::Photo {
-                path: photo.path.clone(),
-                source,
-            })
+            DecodedImage::decode(&file).map_err(|source| ZooError::Photo { path: photo.path.clone(), source })
         })
         .collect()
 }
@@ -164,9 +153,7 @@ impl ModelCheck {
     /// How many labelled photos it got right, and how many there are.
     pub fn accuracy(&self) -> (usize, usize) {
         let labelled = self.photos.iter().filter(|photo| photo.truth.is_some());
-        let right = labelled
-            .clone()
-            .filter(|photo| photo.truth == Some(photo.class));
+        let right = labelled.clone().filter(|photo| photo.truth == Some(photo.class));
         (right.count(), labelled.count())
     }
 }
@@ -174,9 +161,7 @@ impl ModelCheck {
 impl PhotoCheck {
     /// Whether the answer is the known one.
     pub fn passed(&self) -> bool {
-        self.expected.is_some_and(|(class, score)| {
-            class == self.class && (score - self.score).abs() <= SCORE_TOLERANCE
-        })
+        self.expected.is_some_and(|(class, score)| class == self.class && (score - self.score).abs() <= SCORE_TOLERANCE)
     }
 }
 
@@ -185,10 +170,7 @@ impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for file in &self.damaged {
             let (path, expected, got) = (file.path.display(), &file.expected, &file.got);
-            writeln!(
-                f,
-                "damaged  {path}\n         expected {expected}\n         got      {got}"
-            )?;
+            writeln!(f, "damaged  {path}\n         expected {expected}\n         got      {got}")?;
         }
         if !self.damaged.is_empty() {
             return write!(f, "run `dropbear zoo fetch --repair`");
@@ -228,18 +210,13 @@ mod tests {
     #[test]
     fn there_is_a_known_answer_for_every_model_and_photo() -> Result<(), toml::de::Error> {
         let fingerprints: Fingerprints = toml::from_str(FINGERPRINTS)?;
-        let zoo = Zoo {
-            root: PathBuf::new(),
-        };
+        let zoo = Zoo { root: PathBuf::new() };
         let photos: Vec<String> = zoo.photos().iter().map(file_name).collect();
         assert_eq!(fingerprints.len(), zoo.models().count());
         for model in zoo.models() {
             let known = &fingerprints[model];
             assert_eq!(known.len(), photos.len());
-            assert!(
-                photos.iter().all(|photo| known.contains_key(photo)),
-                "{model}"
-            );
+            assert!(photos.iter().all(|photo| known.contains_key(photo)), "{model}");
         }
         Ok(())
     }
@@ -248,27 +225,14 @@ mod tests {
     #[ignore = "rewrites fingerprints.toml from this machine's answers"]
     fn write_fingerprints() -> Result<(), Box<dyn std::error::Error>> {
         let zoo = Zoo::open(&super::super::cache_directory()?)?;
-        let mut text =
-            String::from("# What each model answers about each photo: class and score.\n");
+        let mut text = String::from("# What each model answers about each photo: class and score.\n");
         for model in answers(&zoo, &mut |_| {})? {
             writeln!(text, "\n[{}]", model.name)?;
-            for PhotoCheck {
-                photo,
-                class,
-                score,
-                ..
-            } in &model.photos
-            {
-                writeln!(
-                    text,
-                    "\"{photo}\" = {{ class = {class}, score = {score:.4} }}"
-                )?;
+            for PhotoCheck { photo, class, score, .. } in &model.photos {
+                writeln!(text, "\"{photo}\" = {{ class = {class}, score = {score:.4} }}")?;
             }
         }
-        std::fs::write(
-            concat!(env!("CARGO_MANIFEST_DIR"), "/src/zoo/fingerprints.toml"),
-            text,
-        )?;
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/zoo/fingerprints.toml"), text)?;
         Ok(())
     }
 }

@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dropbear_models::convert::ConvertError;
-use dropbear_models::{
-    BackendError, ClassifyError, ImageError, LabelsError, ManifestError, OpenError, RuntimeError,
-};
+use dropbear_models::{BackendError, ClassifyError, ImageError, LabelsError, ManifestError, OpenError, RuntimeError};
 use thiserror::Error;
 
 /// Why the zoo is not at hand.
@@ -16,9 +14,7 @@ pub enum ZooError {
     #[error("no cache directory: set DROPBEAR_CACHE, XDG_CACHE_HOME or HOME")]
     NoCacheDirectory,
     /// Files are missing, or have the wrong size.
-    #[error(
-        "the zoo at {root} lacks {missing_count} files, {first} among them: run `dropbear zoo fetch`"
-    )]
+    #[error("the zoo at {root} lacks {missing_count} files, {first} among them: run `dropbear zoo fetch`")]
     Incomplete {
         /// The zoo.
         root: PathBuf,
@@ -34,17 +30,13 @@ pub enum ZooError {
         python: String,
     },
     /// Python has no pip.
-    #[error(
-        "`{python}` has no pip: install it (Debian: `apt install python3-pip`, elsewhere `{python} -m ensurepip`)"
-    )]
+    #[error("`{python}` has no pip: install it (Debian: `apt install python3-pip`, elsewhere `{python} -m ensurepip`)")]
     PipMissing {
         /// The Python that was tried.
         python: String,
     },
     /// The package index cannot be reached.
-    #[error(
-        "pip cannot reach its package index for {package}: check the network and pip's settings ({detail})"
-    )]
+    #[error("pip cannot reach its package index for {package}: check the network and pip's settings ({detail})")]
     Network {
         /// The package wanted.
         package: String,
@@ -68,9 +60,7 @@ pub enum ZooError {
         reason: String,
     },
     /// A file's content is not the content that we know.
-    #[error(
-        "{file} is not the file that this version was made for (expected {expected}, got {got})"
-    )]
+    #[error("{file} is not the file that this version was made for (expected {expected}, got {got})")]
     Digest {
         /// The file, with its package if it comes from one.
         file: String,
@@ -88,9 +78,7 @@ pub enum ZooError {
         source: ConvertError,
     },
     /// The disk is full.
-    #[error(
-        "no space left for {path}: the zoo needs 300 MB, and as much again while it is fetched"
-    )]
+    #[error("no space left for {path}: the zoo needs 300 MB, and as much again while it is fetched")]
     DiskFull {
         /// What was being written.
         path: PathBuf,
@@ -114,9 +102,7 @@ pub enum ZooError {
         known: String,
     },
     /// No ONNX Runtime library is known for this kind of machine.
-    #[error(
-        "no ONNX Runtime is known for {platform}: name your own libonnxruntime (1.24 or newer)"
-    )]
+    #[error("no ONNX Runtime is known for {platform}: name your own libonnxruntime (1.24 or newer)")]
     NoRuntime {
         /// Operating system and architecture.
         platform: String,
@@ -152,13 +138,9 @@ pub enum ZooError {
 /// Names the file that an operation failed on.
 pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ZooError {
     move |source| match source.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ZooError::DiskFull {
-            path: path.to_owned(),
-        },
-        _ => ZooError::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        },
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            ZooError::DiskFull { path: path.to_owned() }
+        }
+        _ => ZooError::Io { action, path: path.to_owned(), source },
     }
 }

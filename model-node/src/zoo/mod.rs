@@ -75,11 +75,7 @@ impl Zoo {
         let missing = files::missing(&root);
         match missing.first() {
             None => Ok(Self { root }),
-            Some(first) => Err(ZooError::Incomplete {
-                first: first.path.clone(),
-                missing_count: missing.len(),
-                root,
-            }),
+            Some(first) => Err(ZooError::Incomplete { first: first.path.clone(), missing_count: missing.len(), root }),
         }
     }
 
@@ -120,10 +116,9 @@ impl Zoo {
     pub fn manifest_path(&self, name: &str) -> Result<PathBuf, ZooError> {
         match self.models().any(|known| known == name) {
             true => Ok(self.root.join(files::manifest_path(name))),
-            false => Err(ZooError::UnknownModel {
-                name: name.into(),
-                known: self.models().collect::<Vec<_>>().join(", "),
-            }),
+            false => {
+                Err(ZooError::UnknownModel { name: name.into(), known: self.models().collect::<Vec<_>>().join(", ") })
+            }
         }
     }
 
@@ -142,19 +137,14 @@ impl Zoo {
     pub fn runtime_library(&self) -> Result<PathBuf, ZooError> {
         match pins::runtime(OS, ARCH) {
             Some(_) => Ok(self.root.join(files::RUNTIME)),
-            None => Err(ZooError::NoRuntime {
-                platform: format!("{OS} on {ARCH}"),
-            }),
+            None => Err(ZooError::NoRuntime { platform: format!("{OS} on {ARCH}") }),
         }
     }
 
     /// The sample photos: first those that are labelled.
     pub fn photos(&self) -> Vec<Photo> {
         (pins::LABELLED_PHOTOS.iter().chain(pins::OTHER_PHOTOS))
-            .map(|photo| Photo {
-                path: self.root.join(files::photo_path(photo.name)),
-                class: photo.class,
-            })
+            .map(|photo| Photo { path: self.root.join(files::photo_path(photo.name)), class: photo.class })
             .collect()
     }
 

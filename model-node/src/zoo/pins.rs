@@ -244,180 +244,40 @@ const PORTABLE: &[Wheel] = &[
 ];
 
 const fn photo(name: &'static str, class: Option<u32>, bytes: u64, sha256: &'static str) -> Photo {
-    Photo {
-        name,
-        class,
-        bytes,
-        sha256,
-    }
+    Photo { name, class, bytes, sha256 }
 }
 
 /// Photos of ImageNet, named by number and class.
 pub(super) const LABELLED_PHOTOS: &[Photo] = &[
-    photo(
-        "imagenet_00_243.jpg",
-        Some(243),
-        86225,
-        "28b7b933c8028c6e20bf74a86a709eda42ce99f14c8742cb657cb386f08a4c9d",
-    ),
-    photo(
-        "imagenet_01_559.jpg",
-        Some(559),
-        60981,
-        "5f03b0c74dff01b5b4195d0beabcae2a625a406e6917957ab9c455b5b7dea6d6",
-    ),
-    photo(
-        "imagenet_02_438.jpg",
-        Some(438),
-        38174,
-        "ccef0734c1a65549c6cb5adb0f5d9b1c0b2e2104aba50a9e5f9202dc6d4532ed",
-    ),
-    photo(
-        "imagenet_03_990.jpg",
-        Some(990),
-        91433,
-        "c7f0b2f1e9ee39d8f900759e8983afa2e4a2d7de090060e8bb947f6e90cace5f",
-    ),
-    photo(
-        "imagenet_04_949.jpg",
-        Some(949),
-        64224,
-        "a7f62f3c1d214de4718c7253871ab38209283249e131faf65b8f2b7fdc970669",
-    ),
-    photo(
-        "imagenet_05_853.jpg",
-        Some(853),
-        82330,
-        "8a449436c61da867528b1f4efaf8ae832ab9c9201705eae0d3af1353fbdac131",
-    ),
-    photo(
-        "imagenet_06_609.jpg",
-        Some(609),
-        91478,
-        "fb061102a4e58b3ed942bb2a4f9542e1e1acdc8f225ef95498e93889290e192f",
-    ),
-    photo(
-        "imagenet_07_609.jpg",
-        Some(609),
-        93555,
-        "2c297ad1e5c4804a647e9b34bc02ee2fc348b05a4d49050d170fb61c948efa5c",
-    ),
-    photo(
-        "imagenet_08_915.jpg",
-        Some(915),
-        92322,
-        "c6a3411a3987799f0de45adc142f00ca412c3e14073c635e2adfae1f3913180c",
-    ),
-    photo(
-        "imagenet_09_455.jpg",
-        Some(455),
-        130424,
-        "ace3716b60ac5843269b270e17020e4f8138440cd30ef3487f7d6e54da9745a4",
-    ),
-    photo(
-        "imagenet_10_541.jpg",
-        Some(541),
-        99497,
-        "f325c71d9f4290ee45e99bd7ad42f4bffe513b1450ad21e7bd61c7cb137395d9",
-    ),
-    photo(
-        "imagenet_11_630.jpg",
-        Some(630),
-        27498,
-        "892dff58fc528fe63d2df0c783aa3eca2342637798578ce01763fbc0553eda01",
-    ),
-    photo(
-        "imagenet_12_741.jpg",
-        Some(741),
-        112576,
-        "6c256e17545b25bbf2e06cf6513ff48d049583569515ac4d4c3a52aea804a529",
-    ),
-    photo(
-        "imagenet_13_471.jpg",
-        Some(471),
-        72748,
-        "52ed0e738b90d27afcabc3e92c81ae637f160c2d9f75b93a65211005ab5dcd81",
-    ),
-    photo(
-        "imagenet_14_129.jpg",
-        Some(129),
-        18186,
-        "ad9371d813bf24b0365ee2f78f28c08718ee7c5975f060caa16c3f264e828139",
-    ),
-    photo(
-        "imagenet_15_99.jpg",
-        Some(99),
-        111008,
-        "4b588649cd835d4c65521727ebee03d9621baff1f54d3e8a53a26b53d983ec2e",
-    ),
-    photo(
-        "imagenet_16_251.jpg",
-        Some(251),
-        73665,
-        "ce3440a3b7beb6ca3009817504c44d39fa789e7c2f70a2eef7e2f9cc9a87b129",
-    ),
-    photo(
-        "imagenet_17_22.jpg",
-        Some(22),
-        30745,
-        "b432341845620e9cfd67d848c4783c32dd6eaddad45513866b17180d2b09fcf5",
-    ),
-    photo(
-        "imagenet_18_317.jpg",
-        Some(317),
-        35421,
-        "b9412f92f0b1c3faede45b55a44940977daa744f2040118d0538cf597fca785d",
-    ),
-    photo(
-        "imagenet_19_305.jpg",
-        Some(305),
-        38110,
-        "e1f58f00e2e47ce930d7ecab0e46a78316054f68c10d0742e87c1cc092324556",
-    ),
+    photo("imagenet_00_243.jpg", Some(243), 86225, "28b7b933c8028c6e20bf74a86a709eda42ce99f14c8742cb657cb386f08a4c9d"),
+    photo("imagenet_01_559.jpg", Some(559), 60981, "5f03b0c74dff01b5b4195d0beabcae2a625a406e6917957ab9c455b5b7dea6d6"),
+    photo("imagenet_02_438.jpg", Some(438), 38174, "ccef0734c1a65549c6cb5adb0f5d9b1c0b2e2104aba50a9e5f9202dc6d4532ed"),
+    photo("imagenet_03_990.jpg", Some(990), 91433, "c7f0b2f1e9ee39d8f900759e8983afa2e4a2d7de090060e8bb947f6e90cace5f"),
+    photo("imagenet_04_949.jpg", Some(949), 64224, "a7f62f3c1d214de4718c7253871ab38209283249e131faf65b8f2b7fdc970669"),
+    photo("imagenet_05_853.jpg", Some(853), 82330, "8a449436c61da867528b1f4efaf8ae832ab9c9201705eae0d3af1353fbdac131"),
+    photo("imagenet_06_609.jpg", Some(609), 91478, "fb061102a4e58b3ed942bb2a4f9542e1e1acdc8f225ef95498e93889290e192f"),
+    photo("imagenet_07_609.jpg", Some(609), 93555, "2c297ad1e5c4804a647e9b34bc02ee2fc348b05a4d49050d170fb61c948efa5c"),
+    photo("imagenet_08_915.jpg", Some(915), 92322, "c6a3411a3987799f0de45adc142f00ca412c3e14073c635e2adfae1f3913180c"),
+    photo("imagenet_09_455.jpg", Some(455), 130424, "ace3716b60ac5843269b270e17020e4f8138440cd30ef3487f7d6e54da9745a4"),
+    photo("imagenet_10_541.jpg", Some(541), 99497, "f325c71d9f4290ee45e99bd7ad42f4bffe513b1450ad21e7bd61c7cb137395d9"),
+    photo("imagenet_11_630.jpg", Some(630), 27498, "892dff58fc528fe63d2df0c783aa3eca2342637798578ce01763fbc0553eda01"),
+    photo("imagenet_12_741.jpg", Some(741), 112576, "6c256e17545b25bbf2e06cf6513ff48d049583569515ac4d4c3a52aea804a529"),
+    photo("imagenet_13_471.jpg", Some(471), 72748, "52ed0e738b90d27afcabc3e92c81ae637f160c2d9f75b93a65211005ab5dcd81"),
+    photo("imagenet_14_129.jpg", Some(129), 18186, "ad9371d813bf24b0365ee2f78f28c08718ee7c5975f060caa16c3f264e828139"),
+    photo("imagenet_15_99.jpg", Some(99), 111008, "4b588649cd835d4c65521727ebee03d9621baff1f54d3e8a53a26b53d983ec2e"),
+    photo("imagenet_16_251.jpg", Some(251), 73665, "ce3440a3b7beb6ca3009817504c44d39fa789e7c2f70a2eef7e2f9cc9a87b129"),
+    photo("imagenet_17_22.jpg", Some(22), 30745, "b432341845620e9cfd67d848c4783c32dd6eaddad45513866b17180d2b09fcf5"),
+    photo("imagenet_18_317.jpg", Some(317), 35421, "b9412f92f0b1c3faede45b55a44940977daa744f2040118d0538cf597fca785d"),
+    photo("imagenet_19_305.jpg", Some(305), 38110, "e1f58f00e2e47ce930d7ecab0e46a78316054f68c10d0742e87c1cc092324556"),
 ];
 
 /// Photos that nobody labelled; on some of them honest models disagree.
 pub(super) const OTHER_PHOTOS: &[Photo] = &[
-    photo(
-        "astronaut.png",
-        None,
-        791555,
-        "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
-    ),
-    photo(
-        "camera.png",
-        None,
-        139512,
-        "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a",
-    ),
-    photo(
-        "chelsea.png",
-        None,
-        240512,
-        "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
-    ),
-    photo(
-        "coffee.png",
-        None,
-        466706,
-        "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
-    ),
-    photo(
-        "coins.png",
-        None,
-        75825,
-        "f8d773fc9cfa6f4d8e5942dc34d0a0788fcaed2a4fefbbed0aef5398d7ef4cba",
-    ),
-    photo(
-        "motorcycle_left.png",
-        None,
-        644701,
-        "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
-    ),
-    photo(
-        "rocket.jpg",
-        None,
-        112525,
-        "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
-    ),
+    photo("astronaut.png", None, 791555, "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5"),
+    photo("camera.png", None, 139512, "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a"),
+    photo("chelsea.png", None, 240512, "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb"),
+    photo("coffee.png", None, 466706, "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7"),
+    photo("coins.png", None, 75825, "f8d773fc9cfa6f4d8e5942dc34d0a0788fcaed2a4fefbbed0aef5398d7ef4cba"),
+    photo("motorcycle_left.png", None, 644701, "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179"),
+    photo("rocket.jpg", None, 112525, "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c"),
 ];

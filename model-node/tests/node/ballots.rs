@@ -1,6 +1,6 @@
 //! What a gateway gets from a node: ballots that check, or refusals that say why.
 
-use crate::market::models::{Redness, Scripted, class, identity};
+use crate::market::models::{Redness, Scripted, class, identity, vote_for};
 use crate::market::{GROUP, Market, bytes, owner, send};
 use bytes::Bytes;
 use dropbear_certificates::ballot::batch_root;
@@ -68,7 +68,7 @@ async fn an_input_that_breaks_the_model_gets_an_abstention_and_its_neighbours_ge
     let asked = [market.ask(1, bytes("good")), market.ask(2, bytes("poison")), market.ask(3, bytes("good"))];
     let answer = market.infer(node.address(), &asked).await.unwrap();
     let votes: Vec<_> = answer.ballot.answers.iter().map(|answer| answer.vote.clone()).collect();
-    assert_eq!(votes, [Vote::Class(3), Vote::Abstain, Vote::Class(3)]);
+    assert_eq!(votes, [vote_for(3), Vote::Abstain, vote_for(3)]);
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_broken_model_gives_an_error_and_no_votes() {
     // Nothing was written: a working model may still vote.
     let node = market.node(Scripted::new(|inputs: &[Bytes]| Ok(inputs.iter().map(|_| class(3)).collect()))).await;
     let answer = market.infer(node.address(), &asked).await.unwrap();
-    assert_eq!(answer.ballot.answers[0].vote, Vote::Class(3));
+    assert_eq!(answer.ballot.answers[0].vote, vote_for(3));
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_liar_is_just_another_model() {
     let market = Market::open("identity", 10).await;
     let node = market.node(Scripted::new(|inputs: &[Bytes]| Ok(inputs.iter().map(|_| class(9)).collect()))).await;
     let answer = market.infer(node.address(), &[market.ask(1, bytes("class 3"))]).await.unwrap();
-    assert_eq!(answer.ballot.answers[0].vote, Vote::Class(9));
+    assert_eq!(answer.ballot.answers[0].vote, vote_for(9));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::market::models::{Scripted, class, identity};
+use crate::market::models::{Scripted, class, identity, vote_for};
 use crate::market::{Answer, Market, bytes};
 use bytes::Bytes;
 use dropbear_certificates::Vote;
@@ -38,7 +38,7 @@ async fn a_vote_is_repeated_in_other_batches_and_after_a_restart() {
     assert_eq!(again.ballot, first.ballot, "the same ballot, byte by byte");
     let all = market.infer(node.address(), &asked).await.unwrap();
     assert_eq!(votes(&all)[..3], [votes(&first), votes(&second)[1..].to_vec()].concat());
-    assert_eq!(votes(&all)[3], Vote::Class(500));
+    assert_eq!(votes(&all)[3], vote_for(500));
 }
 
 #[tokio::test]

@@ -3,13 +3,12 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Mutex, mpsc};
 
-use crate::market::models::{IDENTITY_MANIFEST, Scripted, class, identity};
-use crate::market::{GROUP, Market, bytes, now_ms, owner, owner_seed, send};
+use crate::market::models::{IDENTITY_MANIFEST, Scripted, class, identity, vote_for};
+use crate::market::{GROUP, Market, bytes, now_ms, owner, send, write_genesis_and_key};
 use bytes::Bytes;
-use dropbear_certificates::genesis_json::{LabelTables, to_json};
-use dropbear_certificates::{Digest, Vote};
+use dropbear_certificates::Digest;
 use dropbear_consensus::{Activate, Entry, Publish};
-use dropbear_model_node::{Model, Node, NodeConfig, NodeError, key_file, serve};
+use dropbear_model_node::{Model, Node, NodeConfig, NodeError, serve};
 use dropbear_wire::client;
 use dropbear_wire::v1::{DescribeReply, DescribeRequest};
 use tonic::Code;
@@ -73,11 +72,31 @@ async fn a_node_whose_version_is_superseded_gives_no_ballots_and_does_not_fight(
 }
 
 #[tokio::test]
+async fn an_update_loses_no_request_and_every_ballot_names_the_version_that_made_it() {
+    let market = Market::open("identity", 10).await;
+    let version = |name, vote| Scripted::new(move |inputs: &[Bytes]| Ok(vec![class(vote); inputs.len()])).version(name);
+    market.node(version("old", 1)).await.stop().await.unwrap();
+    let node = Node::start_updating(market.settings(), Some(version("old", 1)), version("new", 2)).await.unwrap();
+    node.ready().await;
+    let mut named = Vec::new();
+    // The update reaches the node when it reaches the node.
+    for nonce in (0..=u8::MAX).cycle() {
+        let answer = market.infer(node.address(), &[market.ask(nonce, bytes("one"))]).await.unwrap();
+        named.push((answer.ballot.statement.version, answer.ballot.answers[0].vote.clone()));
+        if named.last() == Some(&(Digest::of(b"new"), vote_for(2))) {
+            break;
+        }
+    }
+    named.pop();
+    assert!(named.iter().all(|named| *named == (Digest::of(b"old"), vote_for(1))), "{named:?}");
+}
+
+#[tokio::test]
 async fn a_dead_coordinator_is_passed_over() {
     let market = Market::open("identity", 10).await;
     let mut settings = market.settings();
     settings.coordinators.insert(0, nobody());
-    let mut node = Node::start(settings, identity()).await.unwrap();
+    let node = Node::start(settings, identity()).await.unwrap();
     node.ready().await;
     market.infer(node.address(), &[market.ask(1, bytes("one"))]).await.unwrap();
 }
@@ -122,17 +141,16 @@ async fn a_stopping_node_finishes_what_it_has_begun() {
     let stopping = tokio::spawn(node.stop());
     release.send(()).unwrap();
     let answer = inferring.await.unwrap().unwrap();
-    assert_eq!(answer.ballot.answers[0].vote, Vote::Class(3));
+    assert_eq!(answer.ballot.answers[0].vote, vote_for(3));
     stopping.await.unwrap().unwrap();
     // The journal is free again.
     Node::start(market.settings(), identity()).await.unwrap();
 }
 
-fn write_config(market: &Market, owner_key: &[u8; 32]) -> NodeConfig {
+fn write_config(market: &Market) -> NodeConfig {
+    write_genesis_and_key(market);
     let folder = market.folder.path();
-    std::fs::write(folder.join("genesis.json"), to_json(&market.genesis, &LabelTables::new())).unwrap();
     std::fs::write(folder.join("echo.toml"), IDENTITY_MANIFEST).unwrap();
-    key_file::create(&folder.join("owner.key"), owner_key).unwrap();
     let text = format!(
         "owner = \"acme\"\ngroup = \"group\"\ngenesis = \"genesis.json\"\nkey = \"owner.key\"\nlisten = \
          \"127.0.0.1:0\"\ncoordinators = [\"{}\"]\nmanifest = \"echo.toml\"\ndata_dir = \"data\"\n",
@@ -145,8 +163,8 @@ fn write_config(market: &Market, owner_key: &[u8; 32]) -> NodeConfig {
 #[tokio::test]
 async fn a_node_runs_from_its_configuration_file() {
     let market = Market::open("identity", 10).await;
-    let config = write_config(&market, &owner_seed());
-    let mut node = Node::from_config(config.clone()).await.unwrap();
+    let config = write_config(&market);
+    let node = Node::from_config(config.clone()).await.unwrap();
     node.ready().await;
     market.infer(node.address(), &[market.ask(1, bytes("one"))]).await.unwrap();
     node.stop().await.unwrap();

@@ -4,3 +4,4 @@ mod ballots;
 mod journal;
 mod lifecycle;
 mod market;
+mod pictures;

@@ -37,10 +37,7 @@ mod tests {
             Tensor::fp32(vec![1, 2], vec![0.5, f32::INFINITY])?,
             Tensor::new(
                 vec![1],
-                TensorData::Encoded {
-                    data_type: DataType::Bytes,
-                    bytes: vec![2, 0, 0, 0, b'h', b'i'],
-                },
+                TensorData::Encoded { data_type: DataType::Bytes, bytes: vec![2, 0, 0, 0, b'h', b'i'] },
             )?,
         ];
         assert_eq!(Identity::new().infer(&inputs)?, inputs);

@@ -38,21 +38,10 @@ impl Onnx {
     ///
     /// # Errors
     /// [`BackendError::Artefact`] where ONNX Runtime refuses the model, or the model has inputs that are not tensors.
-    pub fn load(
-        runtime: &Runtime,
-        artefact: &[u8],
-        options: OnnxOptions,
-    ) -> Result<Self, BackendError> {
-        let session = session(runtime, artefact, options)
-            .map_err(|reason| BackendError::Artefact { reason })?;
-        let description = Description {
-            inputs: specs(session.inputs())?,
-            outputs: specs(session.outputs())?,
-        };
-        Ok(Self {
-            session,
-            description,
-        })
+    pub fn load(runtime: &Runtime, artefact: &[u8], options: OnnxOptions) -> Result<Self, BackendError> {
+        let session = session(runtime, artefact, options).map_err(|reason| BackendError::Artefact { reason })?;
+        let description = Description { inputs: specs(session.inputs())?, outputs: specs(session.outputs())? };
+        Ok(Self { session, description })
     }
 }
 
@@ -90,9 +79,7 @@ fn session(runtime: &Runtime, artefact: &[u8], options: OnnxOptions) -> Result<S
         .map_err(|e| e.to_string())?
         .with_inter_op_spinning(false)
         .map_err(|e| e.to_string())?;
-    builder
-        .commit_from_memory(artefact)
-        .map_err(|e| e.to_string())
+    builder.commit_from_memory(artefact).map_err(|e| e.to_string())
 }
 
 fn specs(outlets: &[Outlet]) -> Result<Vec<TensorSpec>, BackendError> {
@@ -101,9 +88,7 @@ fn specs(outlets: &[Outlet]) -> Result<Vec<TensorSpec>, BackendError> {
 
 fn spec(outlet: &Outlet) -> Result<TensorSpec, BackendError> {
     let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
-        return Err(BackendError::Artefact {
-            reason: format!("`{}` is not a tensor", outlet.name()),
-        });
+        return Err(BackendError::Artefact { reason: format!("`{}` is not a tensor", outlet.name()) });
     };
     Ok(TensorSpec {
         name: outlet.name().to_owned(),
@@ -125,15 +110,15 @@ fn data_type(element: TensorElementType) -> Option<DataType> {
 fn borrowed(tensor: &Tensor) -> Result<SessionInputValue<'_>, BackendError> {
     let shape = tensor.shape().to_vec();
     match tensor.data() {
-        TensorData::Fp32(elements) => TensorRef::from_array_view((shape, elements.as_slice()))
-            .map(Into::into)
-            .map_err(failed),
-        TensorData::Uint8(elements) => TensorRef::from_array_view((shape, elements.as_slice()))
-            .map(Into::into)
-            .map_err(failed),
-        TensorData::Encoded { data_type, .. } => Err(BackendError::Input {
-            reason: format!("{data_type:?} tensors are not supported by this backend"),
-        }),
+        TensorData::Fp32(elements) => {
+            TensorRef::from_array_view((shape, elements.as_slice())).map(Into::into).map_err(failed)
+        }
+        TensorData::Uint8(elements) => {
+            TensorRef::from_array_view((shape, elements.as_slice())).map(Into::into).map_err(failed)
+        }
+        TensorData::Encoded { data_type, .. } => {
+            Err(BackendError::Input { reason: format!("{data_type:?} tensors are not supported by this backend") })
+        }
     }
 }
 
@@ -141,27 +126,15 @@ fn owned(value: &DynValue) -> Result<Tensor, BackendError> {
     let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
         return Err(failed("an output is not a tensor"));
     };
-    let shape = (shape.iter().map(|&dim| usize::try_from(dim)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(failed)?;
+    let shape = (shape.iter().map(|&dim| usize::try_from(dim))).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let data = match ty {
-        TensorElementType::Float32 => TensorData::Fp32(
-            value
-                .try_extract_tensor::<f32>()
-                .map_err(failed)?
-                .1
-                .to_vec(),
-        ),
-        TensorElementType::Uint8 => {
-            TensorData::Uint8(value.try_extract_tensor::<u8>().map_err(failed)?.1.to_vec())
-        }
+        TensorElementType::Float32 => TensorData::Fp32(value.try_extract_tensor::<f32>().map_err(failed)?.1.to_vec()),
+        TensorElementType::Uint8 => TensorData::Uint8(value.try_extract_tensor::<u8>().map_err(failed)?.1.to_vec()),
         _ => return Err(failed(format!("an output has elements of type {ty}"))),
     };
     Tensor::new(shape, data).map_err(failed)
 }
 
 fn failed(reason: impl ToString) -> BackendError {
-    BackendError::Failed {
-        reason: reason.to_string(),
-    }
+    BackendError::Failed { reason: reason.to_string() }
 }

@@ -43,10 +43,7 @@ impl Backend for ChannelMeans {
         self.description.check_inputs(inputs)?;
         let planes = inputs[0].as_fp32().expect("checked").chunks_exact(4);
         let means = planes.map(|plane| self.spoil.unwrap_or(plane.iter().sum::<f32>() / 4.0));
-        Ok(vec![
-            Tensor::fp32(vec![inputs[0].shape()[0], 3], means.collect())
-                .expect("three per picture"),
-        ])
+        Ok(vec![Tensor::fp32(vec![inputs[0].shape()[0], 3], means.collect()).expect("three per picture")])
     }
 }
 
@@ -71,10 +68,7 @@ fn a_batch_is_classified_in_order() -> Result<(), Box<dyn std::error::Error>> {
 fn scores_that_are_no_numbers_are_an_error() -> Result<(), Box<dyn std::error::Error>> {
     let manifest = Manifest::parse(MANIFEST)?;
     let mut classifier = Classifier::new(manifest, ChannelMeans::boxed(Some(f32::NAN)))?;
-    assert!(matches!(
-        classifier.classify(&[plain([1, 2, 3])]),
-        Err(ClassifyError::NotFinite(NotFinite { class: 0 }))
-    ));
+    assert!(matches!(classifier.classify(&[plain([1, 2, 3])]), Err(ClassifyError::NotFinite(NotFinite { class: 0 }))));
     Ok(())
 }
 
@@ -82,13 +76,8 @@ fn scores_that_are_no_numbers_are_an_error() -> Result<(), Box<dyn std::error::E
 fn inputs_of_another_model_are_refused() -> Result<(), Box<dyn std::error::Error>> {
     let manifest = Manifest::parse(MANIFEST)?;
     let mut classifier = Classifier::new(manifest, ChannelMeans::boxed(None))?;
-    let foreign = ModelInput {
-        planes: vec![0.0; 27],
-    };
-    assert!(matches!(
-        classifier.classify_inputs(&[foreign]),
-        Err(ClassifyError::Foreign { .. })
-    ));
+    let foreign = ModelInput { planes: vec![0.0; 27] };
+    assert!(matches!(classifier.classify_inputs(&[foreign]), Err(ClassifyError::Foreign { .. })));
     Ok(())
 }
 
@@ -101,10 +90,7 @@ fn a_backend_with_other_tensors_is_refused() -> Result<(), Box<dyn std::error::E
         ("\"logits\"", "\"scores\""),
     ] {
         let manifest = Manifest::parse(&MANIFEST.replace(from, to))?;
-        assert!(matches!(
-            Classifier::new(manifest, ChannelMeans::boxed(None)),
-            Err(OpenError::Tensors { .. })
-        ));
+        assert!(matches!(Classifier::new(manifest, ChannelMeans::boxed(None)), Err(OpenError::Tensors { .. })));
     }
     Ok(())
 }

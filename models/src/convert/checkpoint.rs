@@ -122,8 +122,7 @@ fn read_preamble(rest: &mut &[u8]) -> Result<(), CheckpointError> {
         return Err(CheckpointError::Malformed { part });
     };
     let little_endian = pairs.iter().any(|&(key, value)| {
-        *system.value(key) == Value::Str("little_endian")
-            && *system.value(value) == Value::Bool(true)
+        *system.value(key) == Value::Str("little_endian") && *system.value(value) == Value::Bool(true)
     });
     match little_endian {
         true => Ok(()),
@@ -133,20 +132,14 @@ fn read_preamble(rest: &mut &[u8]) -> Result<(), CheckpointError> {
 
 type Named<'p, 'a> = (&'a str, &'p TensorView, Storage<'a>);
 
-fn named_tensors<'p, 'a>(
-    dictionary: &'p Pickle<'a>,
-) -> Result<Vec<Named<'p, 'a>>, CheckpointError> {
-    let malformed = CheckpointError::Malformed {
-        part: "state dictionary",
-    };
+fn named_tensors<'p, 'a>(dictionary: &'p Pickle<'a>) -> Result<Vec<Named<'p, 'a>>, CheckpointError> {
+    let malformed = CheckpointError::Malformed { part: "state dictionary" };
     let Value::Dict(pairs) = dictionary.root() else {
         return Err(malformed);
     };
     (pairs.iter())
         .map(|&(name, tensor)| {
-            let (Value::Str(name), Value::Tensor(view)) =
-                (dictionary.value(name), dictionary.value(tensor))
-            else {
+            let (Value::Str(name), Value::Tensor(view)) = (dictionary.value(name), dictionary.value(tensor)) else {
                 return Err(malformed.clone());
             };
             match dictionary.value(view.storage) {
@@ -157,16 +150,12 @@ fn named_tensors<'p, 'a>(
         .collect()
 }
 
-fn declared_storages<'a>(
-    dictionary: &Pickle<'a>,
-) -> Result<BTreeMap<&'a str, Storage<'a>>, CheckpointError> {
+fn declared_storages<'a>(dictionary: &Pickle<'a>) -> Result<BTreeMap<&'a str, Storage<'a>>, CheckpointError> {
     let mut storages = BTreeMap::new();
     for (_, _, storage) in named_tensors(dictionary)? {
         let earlier = storages.insert(storage.key, storage);
         if earlier.is_some_and(|earlier| earlier != storage) {
-            return Err(CheckpointError::Malformed {
-                part: "state dictionary",
-            });
+            return Err(CheckpointError::Malformed { part: "state dictionary" });
         }
     }
     Ok(storages)
@@ -223,12 +212,9 @@ fn gather(
     let shape = (view.shape.iter())
         .map(|&dim| usize::try_from(dim).map_err(|_| outside()))
         .collect::<Result<Vec<usize>, _>>()?;
-    let count = (shape.iter())
-        .try_fold(1usize, |product, &dim| product.checked_mul(dim))
-        .ok_or(CheckpointError::Expansion)?;
-    *elements_left = elements_left
-        .checked_sub(count)
-        .ok_or(CheckpointError::Expansion)?;
+    let count =
+        (shape.iter()).try_fold(1usize, |product, &dim| product.checked_mul(dim)).ok_or(CheckpointError::Expansion)?;
+    *elements_left = elements_left.checked_sub(count).ok_or(CheckpointError::Expansion)?;
     if view.strides.len() != shape.len() {
         return Err(outside());
     }
@@ -244,9 +230,7 @@ fn gather(
 }
 
 fn position(view: &TensorView, index: &[u64]) -> Option<u64> {
-    (index.iter().zip(&view.strides)).try_fold(view.offset, |at, (&i, &stride)| {
-        at.checked_add(i.checked_mul(stride)?)
-    })
+    (index.iter().zip(&view.strides)).try_fold(view.offset, |at, (&i, &stride)| at.checked_add(i.checked_mul(stride)?))
 }
 
 /// Counts `index` up within `shape`, last dimension fastest.

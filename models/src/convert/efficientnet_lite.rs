@@ -72,14 +72,7 @@ const fn stage(
     channels_in: usize,
     channels_out: usize,
 ) -> Stage {
-    Stage {
-        repeats,
-        kernel,
-        stride,
-        expansion,
-        channels_in,
-        channels_out,
-    }
+    Stage { repeats, kernel, stride, expansion, channels_in, channels_out }
 }
 
 const STAGES: [Stage; 7] = [
@@ -122,11 +115,7 @@ fn blocks(variant: Variant) -> Vec<Block> {
                 kernel: stage.kernel,
                 stride: if repeat == 0 { stage.stride } else { 1 },
                 expansion: stage.expansion,
-                channels_in: if repeat == 0 {
-                    channels_in
-                } else {
-                    channels_out
-                },
+                channels_in: if repeat == 0 { channels_in } else { channels_out },
                 channels_out,
             });
         }
@@ -139,30 +128,18 @@ fn scaled_channels(channels: usize, width_tenths: usize) -> usize {
     let scaled = channels * width_tenths;
     let unit = CHANNEL_UNIT * 10;
     let nearest = ((scaled + unit / 2) / unit * CHANNEL_UNIT).max(CHANNEL_UNIT);
-    if nearest * 100 < scaled * 9 {
-        nearest + CHANNEL_UNIT
-    } else {
-        nearest
-    }
+    if nearest * 100 < scaled * 9 { nearest + CHANNEL_UNIT } else { nearest }
 }
 
 /// Builds the ONNX file, using up every tensor of `checkpoint`.
-pub(super) fn build(
-    checkpoint: Checkpoint,
-    variant: Variant,
-    precision: Precision,
-) -> Result<Vec<u8>, ConvertError> {
+pub(super) fn build(checkpoint: Checkpoint, variant: Variant, precision: Precision) -> Result<Vec<u8>, ConvertError> {
     let mut builder = Builder::new(checkpoint, variant.side(), precision);
     builder.network(variant)?;
     if let Some(name) = builder.checkpoint.names().next() {
         return Err(ConvertError::Unused { name: name.into() });
     }
     let side = variant.side();
-    Ok(builder.graph.into_file(
-        variant.name(),
-        ("input", &[3, side, side]),
-        ("logits", &[CLASSES]),
-    ))
+    Ok(builder.graph.into_file(variant.name(), ("input", &[3, side, side]), ("logits", &[CLASSES])))
 }
 
 struct Builder {
@@ -192,18 +169,10 @@ impl Builder {
     fn new(checkpoint: Checkpoint, side: usize, precision: Precision) -> Self {
         let mut graph = Graph::default();
         for (name, value) in [("zero", 0.0), ("six", 6.0)] {
-            let scalar = Weights {
-                shape: Vec::new(),
-                elements: vec![value],
-            };
+            let scalar = Weights { shape: Vec::new(), elements: vec![value] };
             graph.constant(name, &scalar);
         }
-        Self {
-            checkpoint,
-            graph,
-            precision,
-            side,
-        }
+        Self { checkpoint, graph, precision, side }
     }
 
     fn network(&mut self, variant: Variant) -> Result<(), ConvertError> {
@@ -279,16 +248,9 @@ impl Builder {
         Ok(features)
     }
 
-    fn convolution(
-        &mut self,
-        layer: &Convolution<'_>,
-        input: &str,
-    ) -> Result<String, ConvertError> {
+    fn convolution(&mut self, layer: &Convolution<'_>, input: &str) -> Result<String, ConvertError> {
         let Folded { weight, bias } = self.folded(layer)?;
-        let (weight_name, bias_name) = (
-            format!("{}.weight", layer.name),
-            format!("{}.bias", layer.name),
-        );
+        let (weight_name, bias_name) = (format!("{}.weight", layer.name), format!("{}.bias", layer.name));
         self.weight(&weight_name, weight);
         self.graph.constant(&bias_name, &vector(bias));
         let attributes = [
@@ -304,8 +266,7 @@ impl Builder {
             return Ok(output);
         }
         let activated = format!("{}.act", layer.name);
-        self.graph
-            .node("Clip", &[&output, "zero", "six"], &activated, &[]);
+        self.graph.node("Clip", &[&output, "zero", "six"], &activated, &[]);
         Ok(activated)
     }
 
@@ -341,8 +302,7 @@ impl Builder {
         let bias = self.take("_fc.bias", &[CLASSES])?;
         self.weight("fc.weight", weight);
         self.graph.constant("fc.bias", &bias);
-        self.graph
-            .node("GlobalAveragePool", &[features], "pooled", &[]);
+        self.graph.node("GlobalAveragePool", &[features], "pooled", &[]);
         let flatten = [("axis", Attribute::Int(1))];
         self.graph.node("Flatten", &["pooled"], "flat", &flatten);
         let transposed = [("transB", Attribute::Int(1))];
@@ -359,18 +319,9 @@ impl Builder {
     }
 
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Weights, ConvertError> {
-        let weights = self
-            .checkpoint
-            .take(name)
-            .ok_or_else(|| ConvertError::Missing {
-                name: name.to_owned(),
-            })?;
+        let weights = self.checkpoint.take(name).ok_or_else(|| ConvertError::Missing { name: name.to_owned() })?;
         if weights.shape != shape {
-            return Err(ConvertError::Shape {
-                name: name.to_owned(),
-                expected: shape.to_vec(),
-                got: weights.shape,
-            });
+            return Err(ConvertError::Shape { name: name.to_owned(), expected: shape.to_vec(), got: weights.shape });
         }
         Ok(weights)
     }
@@ -392,10 +343,7 @@ fn pointwise(channels_in: usize) -> Convolution<'static> {
 }
 
 fn vector(elements: Vec<f32>) -> Weights {
-    Weights {
-        shape: vec![elements.len()],
-        elements,
-    }
+    Weights { shape: vec![elements.len()], elements }
 }
 
 #[cfg(test)]
@@ -407,27 +355,15 @@ mod tests {
         assert_eq!(blocks(Variant::Lite0).len(), 16);
         assert_eq!(blocks(Variant::Lite1).len(), 21);
         assert_eq!(blocks(Variant::Lite2).len(), 21);
-        let widths: Vec<usize> = (blocks(Variant::Lite2).iter())
-            .map(|b| b.channels_out)
-            .collect();
-        let last = Block {
-            kernel: 3,
-            stride: 1,
-            expansion: 6,
-            channels_in: 208,
-            channels_out: 352,
-        };
+        let widths: Vec<usize> = (blocks(Variant::Lite2).iter()).map(|b| b.channels_out).collect();
+        let last = Block { kernel: 3, stride: 1, expansion: 6, channels_in: 208, channels_out: 352 };
         assert_eq!(blocks(Variant::Lite2).last(), Some(&last));
         assert_eq!(widths[..4], [16, 24, 24, 24]);
     }
 
     #[test]
     fn padding_goes_below_and_to_the_right() {
-        let layer = |kernel, stride| Convolution {
-            kernel,
-            stride,
-            ..pointwise(8)
-        };
+        let layer = |kernel, stride| Convolution { kernel, stride, ..pointwise(8) };
         let empty = || Checkpoint::default();
         let mut builder = Builder::new(empty(), 224, Precision::Fp32);
         assert_eq!(builder.pads(&layer(3, 2)), [0, 0, 1, 1]);

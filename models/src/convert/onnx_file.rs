@@ -145,39 +145,23 @@ impl Graph {
             dims: weights.shape.iter().map(|&dim| dim as i64).collect(),
             data_type: ELEMENT_FLOAT,
             name: name.to_owned(),
-            raw_data: (weights.elements.iter())
-                .flat_map(|e| e.to_le_bytes())
-                .collect(),
+            raw_data: (weights.elements.iter()).flat_map(|e| e.to_le_bytes()).collect(),
         });
     }
 
     /// Adds a node, named after its only output.
-    pub(super) fn node(
-        &mut self,
-        operator: &str,
-        inputs: &[&str],
-        output: &str,
-        attributes: &[(&str, Attribute)],
-    ) {
+    pub(super) fn node(&mut self, operator: &str, inputs: &[&str], output: &str, attributes: &[(&str, Attribute)]) {
         self.nodes.push(Node {
             input: inputs.iter().map(|&input| input.to_owned()).collect(),
             output: vec![output.to_owned()],
             name: output.to_owned(),
             op_type: operator.to_owned(),
-            attribute: attributes
-                .iter()
-                .map(|(name, value)| attribute(name, value))
-                .collect(),
+            attribute: attributes.iter().map(|(name, value)| attribute(name, value)).collect(),
         });
     }
 
     /// The file. `input` and `output` are tensors of any batch of items of the given shape.
-    pub(super) fn into_file(
-        self,
-        name: &str,
-        input: (&str, &[usize]),
-        output: (&str, &[usize]),
-    ) -> Vec<u8> {
+    pub(super) fn into_file(self, name: &str, input: (&str, &[usize]), output: (&str, &[usize])) -> Vec<u8> {
         let graph = GraphProto {
             node: self.nodes,
             name: name.to_owned(),
@@ -189,10 +173,7 @@ impl Graph {
             ir_version: IR_VERSION,
             producer_name: "dropbear".to_owned(),
             graph: Some(graph),
-            opset_import: vec![OperatorSet {
-                domain: String::new(),
-                version: OPERATOR_SET,
-            }],
+            opset_import: vec![OperatorSet { domain: String::new(), version: OPERATOR_SET }],
         };
         model.encode_to_vec()
     }
@@ -203,27 +184,17 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
         Attribute::Int(i) => (*i as i64, Vec::new(), ATTRIBUTE_INT),
         Attribute::Ints(ints) => (0, ints.iter().map(|&i| i as i64).collect(), ATTRIBUTE_INTS),
     };
-    AttributeProto {
-        name: name.to_owned(),
-        i,
-        ints,
-        kind,
-    }
+    AttributeProto { name: name.to_owned(), i, ints, kind }
 }
 
 fn batch_of((name, item): (&str, &[usize])) -> ValueInfo {
     let batch = Size::Parameter("N".to_owned());
     let sizes = item.iter().map(|&dim| Size::Value(dim as i64));
-    let dim = (std::iter::once(batch).chain(sizes))
-        .map(|size| Dimension { size: Some(size) })
-        .collect();
+    let dim = (std::iter::once(batch).chain(sizes)).map(|size| Dimension { size: Some(size) }).collect();
     ValueInfo {
         name: name.to_owned(),
         kind: Some(TypeProto {
-            tensor_type: Some(TensorType {
-                elem_type: ELEMENT_FLOAT,
-                shape: Some(Shape { dim }),
-            }),
+            tensor_type: Some(TensorType { elem_type: ELEMENT_FLOAT, shape: Some(Shape { dim }) }),
         }),
     }
 }

@@ -107,14 +107,8 @@ pub(super) struct Pickle<'a> {
 impl<'a> Pickle<'a> {
     /// Runs the pickle at the front of `input`, and moves `input` past it.
     pub(super) fn read(input: &mut &'a [u8]) -> Result<Self, PickleError> {
-        let mut machine = Machine {
-            input,
-            at: 0,
-            values: Vec::new(),
-            stack: Vec::new(),
-            marks: Vec::new(),
-            memo: BTreeMap::new(),
-        };
+        let mut machine =
+            Machine { input, at: 0, values: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: BTreeMap::new() };
         let root = machine.run()?;
         let (values, at) = (machine.values, machine.at);
         *input = &input[at..];
@@ -209,9 +203,7 @@ impl<'a> Machine<'a> {
                 let top = *self.stack.last().ok_or(self.malformed())?;
                 self.memo.insert(key, top);
             }
-            _ => self
-                .stack
-                .push(*self.memo.get(&key).ok_or(self.malformed())?),
+            _ => self.stack.push(*self.memo.get(&key).ok_or(self.malformed())?),
         }
         Ok(())
     }
@@ -247,8 +239,7 @@ impl<'a> Machine<'a> {
         if !rest.is_empty() {
             return Err(self.malformed());
         }
-        self.dict()?
-            .extend(pairs.iter().map(|&[key, value]| (key, value)));
+        self.dict()?.extend(pairs.iter().map(|&[key, value]| (key, value)));
         Ok(())
     }
 
@@ -275,11 +266,7 @@ impl<'a> Machine<'a> {
             (Value::Str("storage"), Value::Global(Global::Storage(element)), Value::Str(key)) => {
                 let (element, key) = (*element, *key);
                 let count = self.count(count)?;
-                self.push(Value::Storage(Storage {
-                    element,
-                    key,
-                    count,
-                }))
+                self.push(Value::Storage(Storage { element, key, count }))
             }
             _ => Err(self.malformed()),
         }
@@ -388,9 +375,7 @@ impl<'a> Machine<'a> {
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], PickleError> {
-        let taken = self.input[self.at..]
-            .get(..length)
-            .ok_or(PickleError::Truncated { at: self.at })?;
+        let taken = self.input[self.at..].get(..length).ok_or(PickleError::Truncated { at: self.at })?;
         self.at += length;
         Ok(taken)
     }

@@ -46,10 +46,7 @@ mod tests {
     #[test]
     fn channels_are_rounded_apart_and_zeros_stay() {
         let elements = vec![127.0, 0.4, 0.0, 0.0, 1.27, 0.404];
-        let mut weight = Weights {
-            shape: vec![3, 2],
-            elements,
-        };
+        let mut weight = Weights { shape: vec![3, 2], elements };
         round_to_int8(&mut weight);
         assert_eq!(weight.elements[..4], [127.0, 0.0, 0.0, 0.0]);
         assert!((weight.elements[5] - 0.4).abs() < 1e-6);

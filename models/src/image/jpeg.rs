@@ -31,23 +31,19 @@ pub(super) fn decode(encoded: &[u8]) -> Result<DecodedImage, ImageError> {
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(encoded), options);
     decoder.decode_headers().map_err(error)?;
     let (width, height) = size(&decoder)?;
-    let orientation = (decoder.exif())
-        .and_then(|exif| Orientation::from_exif_chunk(exif))
-        .unwrap_or(Orientation::NoTransforms);
+    let orientation =
+        (decoder.exif()).and_then(|exif| Orientation::from_exif_chunk(exif)).unwrap_or(Orientation::NoTransforms);
     let pixels = decoder.decode().map_err(error)?;
     let rgb = match decoder.output_colorspace() {
         Some(ColorSpace::Luma) => pixels.iter().flat_map(|&grey| [grey; 3]).collect(),
         _ => pixels,
     };
-    let image = RgbImage::from_raw(width, height, rgb)
-        .ok_or_else(|| damaged("the pixels do not fill the picture"))?;
+    let image = RgbImage::from_raw(width, height, rgb).ok_or_else(|| damaged("the pixels do not fill the picture"))?;
     Ok(DecodedImage::upright(image, orientation))
 }
 
 fn size(decoder: &JpegDecoder<ZCursor<&[u8]>>) -> Result<(u32, u32), ImageError> {
-    let (width, height) = decoder
-        .dimensions()
-        .ok_or_else(|| damaged("no frame header"))?;
+    let (width, height) = decoder.dimensions().ok_or_else(|| damaged("no frame header"))?;
     check_size(width as u64, height as u64)?;
     check_alloc(FORMAT, width as u64 * height as u64 * ALLOC_BYTES_PER_PIXEL)?;
     match (u32::try_from(width), u32::try_from(height)) {
@@ -96,18 +92,12 @@ fn next_marker(encoded: &[u8], at: &mut usize) -> Option<u8> {
 fn error(error: DecodeErrors) -> ImageError {
     match error {
         DecodeErrors::ExhaustedData => ImageError::Truncated { format: FORMAT },
-        DecodeErrors::Unsupported(scheme) => ImageError::Unsupported {
-            format: FORMAT,
-            reason: format!("{scheme:?}"),
-        },
+        DecodeErrors::Unsupported(scheme) => ImageError::Unsupported { format: FORMAT, reason: format!("{scheme:?}") },
         DecodeErrors::ZeroError => ImageError::Empty,
         other => damaged(&other.to_string()),
     }
 }
 
 fn damaged(reason: &str) -> ImageError {
-    ImageError::Damaged {
-        format: FORMAT,
-        reason: reason.to_owned(),
-    }
+    ImageError::Damaged { format: FORMAT, reason: reason.to_owned() }
 }

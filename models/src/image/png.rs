@@ -7,9 +7,7 @@ use image::error::ImageError as DecodeError;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, Limits};
 
-use super::{
-    DecodedImage, IMAGE_ALLOC_BYTES_MAX, ImageError, ImageFormat, check_alloc, check_size,
-};
+use super::{DecodedImage, IMAGE_ALLOC_BYTES_MAX, ImageError, ImageFormat, check_alloc, check_size};
 
 const FORMAT: ImageFormat = ImageFormat::Png;
 
@@ -50,16 +48,10 @@ fn has_end_chunk(encoded: &[u8]) -> bool {
 fn error(error: DecodeError) -> ImageError {
     match error {
         DecodeError::Limits(_) => ImageError::TooMuchMemory { format: FORMAT },
-        DecodeError::Unsupported(e) => ImageError::Unsupported {
-            format: FORMAT,
-            reason: e.to_string(),
-        },
+        DecodeError::Unsupported(e) => ImageError::Unsupported { format: FORMAT, reason: e.to_string() },
         DecodeError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             ImageError::Truncated { format: FORMAT }
         }
-        other => ImageError::Damaged {
-            format: FORMAT,
-            reason: other.to_string(),
-        },
+        other => ImageError::Damaged { format: FORMAT, reason: other.to_string() },
     }
 }

@@ -17,17 +17,13 @@ fn busy(width: u32, height: u32) -> RgbImage {
 
 fn jpeg(image: &DynamicImage) -> Vec<u8> {
     let mut file = Vec::new();
-    image
-        .write_with_encoder(JpegEncoder::new_with_quality(&mut file, 90))
-        .expect("encodes");
+    image.write_with_encoder(JpegEncoder::new_with_quality(&mut file, 90)).expect("encodes");
     file
 }
 
 fn png(image: &DynamicImage) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
-    image
-        .write_to(&mut file, ::image::ImageFormat::Png)
-        .expect("encodes");
+    image.write_to(&mut file, ::image::ImageFormat::Png).expect("encodes");
     file.into_inner()
 }
 
@@ -48,30 +44,16 @@ fn every_kind_of_pixel_becomes_rgb() -> Result<(), ImageError> {
     let expected = |rgb: [u8; 3]| rgb.repeat(64);
     assert_eq!(DecodedImage::decode(&png(&grey))?.rgb(), expected([77; 3]));
     assert_eq!(DecodedImage::decode(&jpeg(&grey))?.rgb(), expected([77; 3]));
-    assert_eq!(
-        DecodedImage::decode(&png(&alpha))?.rgb(),
-        expected([10, 20, 30])
-    );
-    assert_eq!(
-        DecodedImage::decode(&png(&deep))?.rgb(),
-        expected([10, 20, 30])
-    );
+    assert_eq!(DecodedImage::decode(&png(&alpha))?.rgb(), expected([10, 20, 30]));
+    assert_eq!(DecodedImage::decode(&png(&deep))?.rgb(), expected([10, 20, 30]));
     Ok(())
 }
 
 #[test]
 fn a_jpeg_keeps_its_colours() -> Result<(), ImageError> {
-    let image = RgbImage::from_fn(64, 48, |x, _| {
-        if x < 32 {
-            Rgb([200, 30, 40])
-        } else {
-            Rgb([20, 60, 220])
-        }
-    });
+    let image = RgbImage::from_fn(64, 48, |x, _| if x < 32 { Rgb([200, 30, 40]) } else { Rgb([20, 60, 220]) });
     let decoded = DecodedImage::decode(&jpeg(&image.clone().into()))?;
-    let error = (decoded.rgb().iter().zip(image.as_raw()))
-        .map(|(a, b)| a.abs_diff(*b))
-        .max();
+    let error = (decoded.rgb().iter().zip(image.as_raw())).map(|(a, b)| a.abs_diff(*b)).max();
     assert!(error < Some(24), "{error:?}");
     Ok(())
 }
@@ -98,10 +80,7 @@ fn what_is_no_picture_is_said_to_be_none() {
         assert_eq!(DecodedImage::decode(bytes), Err(ImageError::NotAnImage));
     }
     let long = vec![0xff; IMAGE_ENCODED_BYTES_MAX + 1];
-    assert!(matches!(
-        DecodedImage::decode(&long),
-        Err(ImageError::TooManyBytes { .. })
-    ));
+    assert!(matches!(DecodedImage::decode(&long), Err(ImageError::TooManyBytes { .. })));
 }
 
 /// Rewrites the size in a PNG's header, with the right checksum.
@@ -115,34 +94,19 @@ fn resized_png(width: u32, height: u32) -> Vec<u8> {
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 * (crc & 1))
-        })
-    })
+    !bytes
+        .iter()
+        .fold(!0u32, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1))))
 }
 
 #[test]
 fn a_decompression_bomb_is_refused_by_its_header() {
     let mut file = jpeg(&busy(16, 16).into());
-    let frame = file
-        .windows(2)
-        .position(|w| w == [0xff, 0xc0])
-        .expect("a frame header");
+    let frame = file.windows(2).position(|w| w == [0xff, 0xc0]).expect("a frame header");
     file[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
-    for bomb in [
-        file,
-        resized_png(50_001, 1_000),
-        resized_png(0x7fff_ffff, 0x7fff_ffff),
-    ] {
+    for bomb in [file, resized_png(50_001, 1_000), resized_png(0x7fff_ffff, 0x7fff_ffff)] {
         let error = DecodedImage::decode(&bomb).expect_err("a bomb");
-        assert!(
-            matches!(
-                error,
-                ImageError::TooManyPixels { .. } | ImageError::TooMuchMemory { .. }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, ImageError::TooManyPixels { .. } | ImageError::TooMuchMemory { .. }), "{error}");
     }
 }
 
@@ -151,30 +115,18 @@ fn raw_pixels_must_fill_the_picture() {
     assert!(DecodedImage::from_raw(2, 3, vec![0; 18]).is_ok());
     assert!(matches!(
         DecodedImage::from_raw(2, 3, vec![0; 17]),
-        Err(ImageError::RawLength {
-            expected: 18,
-            got: 17,
-            ..
-        })
+        Err(ImageError::RawLength { expected: 18, got: 17, .. })
     ));
     assert_eq!(DecodedImage::from_raw(0, 3, vec![]), Err(ImageError::Empty));
-    assert!(matches!(
-        DecodedImage::from_raw(u32::MAX, u32::MAX, vec![]),
-        Err(ImageError::TooManyPixels { .. })
-    ));
+    assert!(matches!(DecodedImage::from_raw(u32::MAX, u32::MAX, vec![]), Err(ImageError::TooManyPixels { .. })));
 }
 
 #[test]
 fn a_sideways_photo_is_turned_upright() -> Result<(), ImageError> {
-    let image = RgbImage::from_fn(
-        32,
-        16,
-        |x, _| if x < 16 { Rgb([250; 3]) } else { Rgb([5; 3]) },
-    );
+    let image = RgbImage::from_fn(32, 16, |x, _| if x < 16 { Rgb([250; 3]) } else { Rgb([5; 3]) });
     let mut file = jpeg(&image.into());
     // Exif with one entry, Orientation = 6: turn 90° clockwise.
-    let exif =
-        b"\xff\xe1\x00\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    let exif = b"\xff\xe1\x00\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
     file.splice(2..2, exif.iter().copied());
     let decoded = DecodedImage::decode(&file)?;
     assert_eq!((decoded.width(), decoded.height()), (16, 32));

@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Artefact, BackendKind, CLASSES_MAX, ImageClassification, ImageInput, Manifest, ManifestError,
-    SIDE_MAX, Task,
+    Artefact, BackendKind, CLASSES_MAX, ImageClassification, ImageInput, Manifest, ManifestError, SIDE_MAX, Task,
 };
 
 #[derive(Deserialize, Serialize)]
@@ -60,18 +59,11 @@ struct OutputTable {
 }
 
 pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
-    let file: ManifestFile =
-        toml::from_str(text).map_err(|e| ManifestError::Syntax(e.to_string()))?;
+    let file: ManifestFile = toml::from_str(text).map_err(|e| ManifestError::Syntax(e.to_string()))?;
     check(is_name(&file.name), "name", NAME_RULE)?;
     check(!file.licence.is_empty(), "licence", "must not be empty")?;
     Ok(Manifest {
-        task: task(
-            file.task,
-            file.backend,
-            file.artefact,
-            file.input,
-            file.output,
-        )?,
+        task: task(file.task, file.backend, file.artefact, file.input, file.output)?,
         name: file.name,
         licence: file.licence,
         lineage: file.lineage,
@@ -87,21 +79,15 @@ fn task(
 ) -> Result<Task, ManifestError> {
     match (task, backend, artefact, input, output) {
         (TaskName::Identity, BackendName::Identity, None, None, None) => Ok(Task::Identity),
-        (
-            TaskName::ImageClassification,
-            BackendName::Onnx,
-            Some(artefact),
-            Some(input),
-            Some(output),
-        ) => image_classification(artefact, input, output).map(Task::ImageClassification),
-        (TaskName::Identity, ..) => Err(field(
-            "task",
-            "identity goes with backend = \"identity\" and no artefact, input or output",
-        )),
-        (TaskName::ImageClassification, ..) => Err(field(
-            "task",
-            "image-classification goes with backend = \"onnx\", an artefact, an input and an output",
-        )),
+        (TaskName::ImageClassification, BackendName::Onnx, Some(artefact), Some(input), Some(output)) => {
+            image_classification(artefact, input, output).map(Task::ImageClassification)
+        }
+        (TaskName::Identity, ..) => {
+            Err(field("task", "identity goes with backend = \"identity\" and no artefact, input or output"))
+        }
+        (TaskName::ImageClassification, ..) => {
+            Err(field("task", "image-classification goes with backend = \"onnx\", an artefact, an input and an output"))
+        }
     }
 }
 
@@ -123,22 +109,11 @@ fn image_classification(
         "input.scale",
         "must be finite and not zero, and mean finite",
     )?;
-    check(
-        (1..=CLASSES_MAX).contains(&output.classes),
-        "output.classes",
-        "must be 1 to 1048576",
-    )?;
-    check(
-        output.labels.as_deref().is_none_or(is_file_name),
-        "output.labels",
-        FILE_RULE,
-    )?;
+    check((1..=CLASSES_MAX).contains(&output.classes), "output.classes", "must be 1 to 1048576")?;
+    check(output.labels.as_deref().is_none_or(is_file_name), "output.labels", FILE_RULE)?;
     Ok(ImageClassification {
         backend: BackendKind::Onnx,
-        artefact: Artefact {
-            file: artefact.file,
-            blake3: *blake3.as_bytes(),
-        },
+        artefact: Artefact { file: artefact.file, blake3: *blake3.as_bytes() },
         input: ImageInput {
             tensor: input.tensor,
             side: input.side,
@@ -189,36 +164,23 @@ pub(super) fn write(manifest: &Manifest) -> String {
     toml::to_string(&file).expect("strings, numbers and tables are TOML")
 }
 
-const NAME_RULE: &str =
-    "must be 1 to 64 of a-z, 0-9, `-`, `_` and `.`, and start with a letter or digit";
+const NAME_RULE: &str = "must be 1 to 64 of a-z, 0-9, `-`, `_` and `.`, and start with a letter or digit";
 const FILE_RULE: &str = "must be the name of a file beside the manifest";
 
 fn is_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
-    name.len() <= 64
-        && name.bytes().all(allowed)
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+    name.len() <= 64 && name.bytes().all(allowed) && name.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
 /// A plain name, so that a manifest from elsewhere cannot point out of its directory.
 fn is_file_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 255
-        && !name.starts_with('.')
-        && !name.contains(['/', '\\', '\0'])
+    !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && !name.contains(['/', '\\', '\0'])
 }
 
 fn check(holds: bool, name: &'static str, rule: &str) -> Result<(), ManifestError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(field(name, rule))
-    }
+    if holds { Ok(()) } else { Err(field(name, rule)) }
 }
 
 fn field(field: &'static str, reason: &str) -> ManifestError {
-    ManifestError::Field {
-        field,
-        reason: reason.to_owned(),
-    }
+    ManifestError::Field { field, reason: reason.to_owned() }
 }

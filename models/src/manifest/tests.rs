@@ -68,11 +68,7 @@ fn whatever_decides_an_answer_changes_the_version() -> Result<(), ManifestError>
     ] {
         let changed = LITE0.replacen(from, to, 1);
         assert_ne!(changed, LITE0);
-        assert_ne!(
-            Manifest::parse(&changed)?.version_digest(),
-            original,
-            "{to}"
-        );
+        assert_ne!(Manifest::parse(&changed)?.version_digest(), original, "{to}");
     }
     let renamed = LITE0.replace("lite0.onnx", "model.onnx");
     assert_eq!(Manifest::parse(&renamed)?.version_digest(), original);
@@ -119,16 +115,10 @@ fn another_artefact_is_refused() -> Result<(), Box<dyn std::error::Error>> {
         panic!("lite0 classifies images");
     };
     let artefact = classification.artefact;
-    assert!(matches!(
-        artefact.read(dir.path()),
-        Err(ManifestError::Read { .. })
-    ));
+    assert!(matches!(artefact.read(dir.path()), Err(ManifestError::Read { .. })));
     std::fs::write(dir.path().join("lite0.onnx"), b"")?;
     assert_eq!(artefact.read(dir.path())?, b"");
     std::fs::write(dir.path().join("lite0.onnx"), b"something else")?;
-    assert!(matches!(
-        artefact.read(dir.path()),
-        Err(ManifestError::Digest { .. })
-    ));
+    assert!(matches!(artefact.read(dir.path()), Err(ManifestError::Digest { .. })));
     Ok(())
 }

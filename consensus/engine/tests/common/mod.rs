@@ -1,10 +1,6 @@
 //! A replica that orders counters: the smallest one that keeps every promise of the trait.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "a module of several test crates, each of which uses its own part"
-)]
+#![allow(dead_code, unreachable_pub, reason = "a module of several test crates, each of which uses its own part")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::pin::pin;
@@ -47,10 +43,7 @@ impl Toy {
             known: [(OrderedBlock::genesis(genesis_digest).digest, Arc::default())].into(),
             ..State::default()
         };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-            changed: Arc::default(),
-        }
+        Self { state: Arc::new(Mutex::new(state)), changed: Arc::default() }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -94,11 +87,7 @@ impl Toy {
     }
 
     pub fn digests(&self) -> Vec<[u8; 32]> {
-        self.state()
-            .chain
-            .iter()
-            .map(|block| block.digest)
-            .collect()
+        self.state().chain.iter().map(|block| block.digest).collect()
     }
 }
 
@@ -127,12 +116,8 @@ impl State {
     /// What to order on top of `parent`.
     fn payload(&self, parent: &[u8; 32]) -> Option<Bytes> {
         let ordered = self.known.get(parent).expect("the parent was replayed");
-        let entries: Vec<_> = self
-            .pool
-            .difference(ordered)
-            .take(BLOCK_ENTRIES_MAX)
-            .flat_map(|entry| entry.to_be_bytes())
-            .collect();
+        let entries: Vec<_> =
+            self.pool.difference(ordered).take(BLOCK_ENTRIES_MAX).flat_map(|entry| entry.to_be_bytes()).collect();
         (!entries.is_empty()).then(|| entries.into())
     }
 }

@@ -4,20 +4,21 @@ pub(crate) mod coordinator;
 pub(crate) mod models;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use dropbear_certificates::charter::Seat;
 use dropbear_certificates::genesis::{GatewayIdentity, Member, Rules};
+use dropbear_certificates::genesis_json::{LabelTables, to_json};
 use dropbear_certificates::request::{Field, input_digest};
 use dropbear_certificates::{
     Assurance, Ballot, Charter, Committee, Digest, Genesis, Origin, Policy, Request, RequestOpening, SecretKey, Seed,
 };
 use dropbear_model_node::batcher::Limits;
 use dropbear_model_node::pool::Threads;
-use dropbear_model_node::{Model, Node, Settings};
+use dropbear_model_node::{Model, Node, Settings, key_file};
 use dropbear_wire::client;
 use dropbear_wire::v1::{InferItem, InferReply, InferRequest, Tensor};
 use tempfile::TempDir;
@@ -37,7 +38,7 @@ pub(crate) fn key(role: u8, place: u8) -> SecretKey {
     SecretKey::from_seed(&seed(role, place))
 }
 
-pub(crate) fn owner_seed() -> [u8; 32] {
+fn owner_seed() -> [u8; 32] {
     seed(1, 0)
 }
 
@@ -112,7 +113,7 @@ impl Market {
 
     /// A node that is ready.
     pub(crate) async fn node(&self, model: impl Model) -> Node {
-        let mut node = Node::start(self.settings(), model).await.unwrap();
+        let node = Node::start(self.settings(), model).await.unwrap();
         node.ready().await;
         node
     }
@@ -191,4 +192,12 @@ pub(crate) async fn send(address: SocketAddr, request: InferRequest, asked: &[As
 pub(crate) fn bytes(data: &str) -> Tensor {
     let data = Bytes::copy_from_slice(data.as_bytes());
     Tensor { name: "bytes".into(), datatype: "UINT8".into(), shape: vec![data.len() as u64], data }
+}
+
+/// Writes the market's `genesis.json` and the owner's key file into its folder; gives their paths.
+pub(crate) fn write_genesis_and_key(market: &Market) -> (PathBuf, PathBuf) {
+    let (genesis, owner_key) = (market.folder.path().join("genesis.json"), market.folder.path().join("owner.key"));
+    std::fs::write(&genesis, to_json(&market.genesis, &LabelTables::new())).unwrap();
+    key_file::create(&owner_key, &owner_seed()).unwrap();
+    (genesis, owner_key)
 }

@@ -1,7 +1,7 @@
 //! Models of the tests' own.
 
 use bytes::Bytes;
-use dropbear_certificates::Digest;
+use dropbear_certificates::{Digest, Vote};
 use dropbear_model_node::model::classification::picture;
 use dropbear_model_node::model::identity::Identity;
 use dropbear_model_node::{Model, ModelCard, ModelError, Output, Unusable};
@@ -30,6 +30,11 @@ impl<F: Fn(&[Bytes]) -> Result<Vec<Output>, ModelError> + Send + Sync + 'static>
     pub(crate) fn new(script: F) -> Self {
         Self { card: card("identity", None), script }
     }
+
+    pub(crate) fn version(mut self, name: &str) -> Self {
+        self.card.version = Digest::of(name.as_bytes());
+        self
+    }
 }
 
 impl<F: Fn(&[Bytes]) -> Result<Vec<Output>, ModelError> + Send + Sync + 'static> Model for Scripted<F> {
@@ -54,6 +59,11 @@ impl<F: Fn(&[Bytes]) -> Result<Vec<Output>, ModelError> + Send + Sync + 'static>
     fn infer(&self, (): &mut (), inputs: &[Bytes]) -> Result<Vec<Output>, ModelError> {
         (self.script)(inputs)
     }
+}
+
+/// The vote of an `exact` group for the output [`class`].
+pub(crate) fn vote_for(class: u32) -> Vote {
+    Vote::Output(Digest::of(&class.to_le_bytes()))
 }
 
 /// Votes for one class per input.

@@ -18,17 +18,13 @@ pub struct Runtime {
 #[non_exhaustive]
 pub enum RuntimeError {
     /// There is no such file.
-    #[error(
-        "no ONNX Runtime library at {path}: run `dropbear zoo fetch`, or name your own libonnxruntime"
-    )]
+    #[error("no ONNX Runtime library at {path}: run `dropbear zoo fetch`, or name your own libonnxruntime")]
     Missing {
         /// Where we looked.
         path: PathBuf,
     },
     /// The file is not an ONNX Runtime library for this machine, or is older than 1.24.
-    #[error(
-        "{path} cannot be used as ONNX Runtime (1.24 or newer for this machine is needed): {reason}"
-    )]
+    #[error("{path} cannot be used as ONNX Runtime (1.24 or newer for this machine is needed): {reason}")]
     Unsuitable {
         /// The library.
         path: PathBuf,
@@ -36,9 +32,7 @@ pub enum RuntimeError {
         reason: String,
     },
     /// Another library is loaded already; a process can have one.
-    #[error(
-        "this process already uses the ONNX Runtime at {loaded}, so it cannot also use {asked}"
-    )]
+    #[error("this process already uses the ONNX Runtime at {loaded}, so it cannot also use {asked}")]
     AlreadyLoaded {
         /// The one in use.
         loaded: PathBuf,
@@ -56,16 +50,11 @@ impl Runtime {
     /// # Errors
     /// When the library is missing, unsuitable, or not the one that this process uses.
     pub fn load(library: &Path) -> Result<Self, RuntimeError> {
-        let library = library.canonicalize().map_err(|_| RuntimeError::Missing {
-            path: library.to_owned(),
-        })?;
+        let library = library.canonicalize().map_err(|_| RuntimeError::Missing { path: library.to_owned() })?;
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         match &*loaded {
             Some(runtime) if runtime.library == library => Ok(runtime.clone()),
-            Some(runtime) => Err(RuntimeError::AlreadyLoaded {
-                loaded: runtime.library.clone(),
-                asked: library,
-            }),
+            Some(runtime) => Err(RuntimeError::AlreadyLoaded { loaded: runtime.library.clone(), asked: library }),
             None => Ok(loaded.insert(Self::start(library)?).clone()),
         }
     }
@@ -85,20 +74,14 @@ impl Runtime {
     }
 
     fn start(library: PathBuf) -> Result<Self, RuntimeError> {
-        let unsuitable = |reason: String| RuntimeError::Unsuitable {
-            path: library.clone(),
-            reason,
-        };
+        let unsuitable = |reason: String| RuntimeError::Unsuitable { path: library.clone(), reason };
         let environment = ort::init_from(&library)
             .map_err(|e| unsuitable(e.to_string()))?
             .with_name("dropbear")
             .with_telemetry(false)
             .build()
             .map_err(|e| unsuitable(e.to_string()))?;
-        Ok(Self {
-            library,
-            environment,
-        })
+        Ok(Self { library, environment })
     }
 }
 
@@ -117,10 +100,7 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("libonnxruntime.so");
         std::fs::write(&path, "not a library")?;
-        assert!(matches!(
-            Runtime::load(&path),
-            Err(RuntimeError::Unsuitable { .. })
-        ));
+        assert!(matches!(Runtime::load(&path), Err(RuntimeError::Unsuitable { .. })));
         Ok(())
     }
 }

@@ -2,12 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn string(text: &str) -> Vec<u8> {
-    [
-        b"X".as_slice(),
-        &(text.len() as u32).to_le_bytes(),
-        text.as_bytes(),
-    ]
-    .concat()
+    [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
 }
 
 fn int(value: u32) -> Vec<u8> {
@@ -29,15 +24,8 @@ struct Entry<'a> {
     strides: &'a [u32],
 }
 
-const PLAIN: Entry<'static> = Entry {
-    name: "w",
-    element: "FloatStorage",
-    key: "7",
-    count: 6,
-    offset: 0,
-    shape: &[2, 3],
-    strides: &[3, 1],
-};
+const PLAIN: Entry<'static> =
+    Entry { name: "w", element: "FloatStorage", key: "7", count: 6, offset: 0, shape: &[2, 3], strides: &[3, 1] };
 
 impl Entry<'_> {
     fn pickled(&self) -> Vec<u8> {
@@ -88,32 +76,12 @@ const SIX: [f32; 6] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
 
 #[test]
 fn tensors_are_read_whatever_their_strides() -> Result<(), CheckpointError> {
-    let transposed = Entry {
-        name: "t",
-        strides: &[1, 2],
-        ..PLAIN
-    };
-    let corner = Entry {
-        name: "c",
-        offset: 4,
-        shape: &[2],
-        strides: &[1],
-        ..PLAIN
-    };
+    let transposed = Entry { name: "t", strides: &[1, 2], ..PLAIN };
+    let corner = Entry { name: "c", offset: 4, shape: &[2], strides: &[1], ..PLAIN };
     let mut longer = SIX.to_vec();
     longer.extend([0.0; 30]);
-    let spare = Entry {
-        name: "spare",
-        key: "8",
-        count: 36,
-        shape: &[36],
-        strides: &[1],
-        ..PLAIN
-    };
-    let file = file(
-        &[PLAIN, transposed, corner, spare],
-        &[("7", &SIX), ("8", &longer)],
-    );
+    let spare = Entry { name: "spare", key: "8", count: 36, shape: &[36], strides: &[1], ..PLAIN };
+    let file = file(&[PLAIN, transposed, corner, spare], &[("7", &SIX), ("8", &longer)]);
     let mut checkpoint = Checkpoint::parse(&file)?;
     let mut elements = |name: &str| checkpoint.take(name).map(|weights| weights.elements);
     assert_eq!(elements("w"), Some(SIX.to_vec()));
@@ -124,31 +92,13 @@ fn tensors_are_read_whatever_their_strides() -> Result<(), CheckpointError> {
 
 #[test]
 fn a_scalar_is_a_tensor_and_counters_are_left_out() -> Result<(), CheckpointError> {
-    let scalar = Entry {
-        shape: &[],
-        strides: &[],
-        ..PLAIN
-    };
-    let counter = Entry {
-        name: "count",
-        element: "LongStorage",
-        key: "9",
-        count: 1,
-        shape: &[],
-        strides: &[],
-        ..PLAIN
-    };
+    let scalar = Entry { shape: &[], strides: &[], ..PLAIN };
+    let counter =
+        Entry { name: "count", element: "LongStorage", key: "9", count: 1, shape: &[], strides: &[], ..PLAIN };
     let file = file(&[scalar, counter], &[("7", &SIX)]);
     // The counter's storage is missing.
-    assert!(matches!(
-        Checkpoint::parse(&file),
-        Err(CheckpointError::Malformed { part: "storages" })
-    ));
-    let scalar = Entry {
-        shape: &[],
-        strides: &[],
-        ..PLAIN
-    };
+    assert!(matches!(Checkpoint::parse(&file), Err(CheckpointError::Malformed { part: "storages" })));
+    let scalar = Entry { shape: &[], strides: &[], ..PLAIN };
     let file = self::file(&[scalar], &[("7", &SIX)]);
     assert_eq!(Checkpoint::parse(&file)?.names().collect::<Vec<_>>(), ["w"]);
     Ok(())
@@ -158,23 +108,10 @@ fn a_scalar_is_a_tensor_and_counters_are_left_out() -> Result<(), CheckpointErro
 fn a_tensor_outside_its_storage_is_refused() {
     let outside = [
         Entry { offset: 1, ..PLAIN },
-        Entry {
-            strides: &[4, 1],
-            ..PLAIN
-        },
-        Entry {
-            strides: &[1],
-            ..PLAIN
-        },
-        Entry {
-            offset: 0x7fff_ffff,
-            ..PLAIN
-        },
-        Entry {
-            shape: &[7],
-            strides: &[1],
-            ..PLAIN
-        },
+        Entry { strides: &[4, 1], ..PLAIN },
+        Entry { strides: &[1], ..PLAIN },
+        Entry { offset: 0x7fff_ffff, ..PLAIN },
+        Entry { shape: &[7], strides: &[1], ..PLAIN },
     ];
     for entry in outside {
         let error = Checkpoint::parse(&file(&[entry], &[("7", &SIX)])).expect_err("outside");
@@ -184,21 +121,10 @@ fn a_tensor_outside_its_storage_is_refused() {
 
 #[test]
 fn a_small_file_cannot_become_large_tensors() {
-    let huge = Entry {
-        shape: &[0x7fff_ffff, 0x7fff_ffff, 0x7fff_ffff],
-        strides: &[0, 0, 0],
-        ..PLAIN
-    };
-    let repeated = Entry {
-        shape: &[100_000],
-        strides: &[0],
-        ..PLAIN
-    };
+    let huge = Entry { shape: &[0x7fff_ffff, 0x7fff_ffff, 0x7fff_ffff], strides: &[0, 0, 0], ..PLAIN };
+    let repeated = Entry { shape: &[100_000], strides: &[0], ..PLAIN };
     for entry in [huge, repeated] {
-        assert_eq!(
-            Checkpoint::parse(&file(&[entry], &[("7", &SIX)])).err(),
-            Some(CheckpointError::Expansion)
-        );
+        assert_eq!(Checkpoint::parse(&file(&[entry], &[("7", &SIX)])).err(), Some(CheckpointError::Expansion));
     }
 }
 
@@ -207,43 +133,22 @@ fn storages_must_be_as_declared() {
     let missing = file(&[PLAIN], &[]);
     let short = file(&[PLAIN], &[("7", &SIX[..5])]);
     let unknown = file(&[PLAIN], &[("7", &SIX), ("8", &SIX)]);
-    let twice = Entry {
-        name: "v",
-        count: 5,
-        ..PLAIN
-    };
+    let twice = Entry { name: "v", count: 5, ..PLAIN };
     let contradictory = file(&[PLAIN, twice], &[("7", &SIX)]);
     for file in [missing, short, unknown, contradictory] {
-        assert!(matches!(
-            Checkpoint::parse(&file),
-            Err(CheckpointError::Malformed { .. })
-        ));
+        assert!(matches!(Checkpoint::parse(&file), Err(CheckpointError::Malformed { .. })));
     }
-    let negative = Entry {
-        count: u32::MAX,
-        ..PLAIN
-    };
+    let negative = Entry { count: u32::MAX, ..PLAIN };
     assert!(matches!(
         Checkpoint::parse(&file(&[negative], &[("7", &SIX)])),
-        Err(CheckpointError::Pickle {
-            part: "state dictionary",
-            ..
-        })
+        Err(CheckpointError::Pickle { part: "state dictionary", .. })
     ));
 }
 
 #[test]
 fn other_files_are_said_to_be_no_checkpoint() {
-    for bytes in [
-        &b""[..],
-        b"PK\x03\x04",
-        b"\x80\x02K\x01.\x80\x02K\x01.",
-        b"\x80\x02N.\x80\x02M\xe9\x03.",
-    ] {
-        assert_eq!(
-            Checkpoint::parse(bytes).err(),
-            Some(CheckpointError::NotACheckpoint)
-        );
+    for bytes in [&b""[..], b"PK\x03\x04", b"\x80\x02K\x01.\x80\x02K\x01.", b"\x80\x02N.\x80\x02M\xe9\x03."] {
+        assert_eq!(Checkpoint::parse(bytes).err(), Some(CheckpointError::NotACheckpoint));
     }
 }
 
