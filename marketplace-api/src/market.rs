@@ -3,12 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use dropbear_certificates::effort::{Effort, KeyTables, SeenQuorums};
-use dropbear_certificates::genesis_json::{self, LabelTables};
+use dropbear_certificates::genesis_json::LabelTables;
 use dropbear_certificates::{
     Certificate, Charter, Committee, Digest, Genesis, PublicKey, Refusal, SecretKey, Seed, TrustRoot,
 };
+use dropbear_wire::files::{read_genesis, read_key};
 
-use crate::config::{ConfigError, GatewayConfig, read_key};
+use crate::config::{ConfigError, GatewayConfig};
 
 /// What never changes while the gateway runs.
 #[derive(Debug)]
@@ -29,10 +30,7 @@ impl Market {
     /// Reads genesis and key, and checks that they and the configuration speak of the same market.
     pub(crate) fn open(config: &GatewayConfig) -> Result<Self, ConfigError> {
         config.check()?;
-        let path = &config.genesis;
-        let json = std::fs::read(path).map_err(|error| ConfigError::Read(path.clone(), error))?;
-        let (genesis, labels) =
-            genesis_json::from_json(&json).map_err(|error| ConfigError::Genesis(path.clone(), error))?;
+        let (genesis, labels) = read_genesis(&config.genesis)?;
         let key = read_key(&config.key_file)?;
         let public = key.public();
         if !genesis.gateways.iter().any(|gateway| gateway.name == config.name && gateway.key == public) {
