@@ -133,5 +133,14 @@ impl Failure {
     }
 }
 
+/// An item without an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Unanswered {
+    /// What names it: a retry repeats it.
+    pub(crate) naming: Naming,
+    /// Why.
+    pub(crate) failure: Failure,
+}
+
 /// An item with its answer, or with the reason why it has none.
-pub(crate) type Answered = Result<Answer, (Option<Naming>, Failure)>;
+pub(crate) type Answered = Result<Answer, Box<Unanswered>>;

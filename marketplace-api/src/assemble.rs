@@ -64,6 +64,6 @@ fn certificate(
     let ProvenRecord { record, path } = proven;
     let certificate =
         Certificate::new(quorum.header.clone(), record, path, market.committee(), &quorum.attestations, attachments);
-    certificate.verify(&market.trust).map_err(|refusal| Failure::Committee(refusal.to_string()))?;
+    market.verify(&certificate).map_err(|refusal| Failure::Committee(refusal.to_string()))?;
     Ok(certificate.to_bytes().into())
 }

@@ -222,7 +222,7 @@ impl Collector {
             return Due::OnChange;
         }
         let since = *self.decided_since.get_or_insert(now);
-        let complete = !decided.contains(&false) && !(all_ballots && self.awaits_any());
+        let complete = !(decided.contains(&false) || all_ballots && self.awaits_any());
         if complete || !self.awaits_any() || now >= since + patience { Due::Now } else { Due::At(since + patience) }
     }
 }

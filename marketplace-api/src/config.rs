@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dropbear_certificates::{Digest, SecretKey};
 use serde::Deserialize;
 
 /// What a gateway needs to know, as its TOML file says it. Relative paths resolve against the file's folder.
@@ -122,15 +121,9 @@ pub enum ConfigError {
     /// The configuration is not what is expected.
     #[error("{0}: {1}")]
     Toml(PathBuf, toml::de::Error),
-    /// The genesis is not one.
-    #[error("{0}: {1}")]
-    Genesis(PathBuf, dropbear_certificates::genesis_json::GenesisFileError),
-    /// Others can read the secret key.
-    #[error("{0} is readable by others; run `chmod 600 {0}`")]
-    KeyExposed(PathBuf),
-    /// The key file holds something else.
-    #[error("{0} does not hold a secret key: 64 lower-case hex digits are expected")]
-    Key(PathBuf),
+    /// The genesis or the key file cannot be used.
+    #[error(transparent)]
+    File(#[from] dropbear_wire::files::FileError),
     /// The market does not know this gateway.
     #[error("genesis names no gateway `{0}` with the key in {1}; check `name` and `key_file`")]
     UnknownGateway(String, PathBuf),
@@ -208,22 +201,6 @@ impl Limits {
     }
 }
 
-/// Reads a secret key that nobody else may read.
-pub(crate) fn read_key(path: &Path) -> Result<SecretKey, ConfigError> {
-    let unreadable = |error| ConfigError::Read(path.into(), error);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(ConfigError::KeyExposed(path.into()));
-        }
-    }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    let seed = Digest::from_hex(text.trim()).ok_or_else(|| ConfigError::Key(path.into()))?;
-    Ok(SecretKey::from_seed(seed.as_bytes()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,21 +227,5 @@ mod tests {
         let elsewhere = EXAMPLE.replace("127.0.0.1:7100", "10.0.0.1:7100");
         let config: GatewayConfig = toml::from_str(&elsewhere).unwrap();
         assert!(matches!(config.check(), Err(ConfigError::NotLoopback(_))));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_key_that_others_can_read_is_refused() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("gateway.key");
-        std::fs::write(&path, format!("{}\n", Digest::of(b"seed"))).unwrap();
-        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        mode(0o640);
-        assert!(matches!(read_key(&path), Err(ConfigError::KeyExposed(_))));
-        mode(0o600);
-        read_key(&path).unwrap();
-        std::fs::write(&path, "not a key").unwrap();
-        assert!(matches!(read_key(&path), Err(ConfigError::Key(_))));
     }
 }

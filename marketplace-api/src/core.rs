@@ -13,7 +13,7 @@ use dropbear_wire::follow::{Follower, LedgerView};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Duration, Instant, timeout_at};
 
-use crate::ask::{Answered, Ask, Failure};
+use crate::ask::{Answered, Ask, Failure, Unanswered};
 use crate::assemble;
 use crate::config::{GatewayConfig, Limits};
 use crate::coordinators::Coordinators;
@@ -87,6 +87,11 @@ impl Core {
         self.follower.view().borrow().clone()
     }
 
+    /// The ledger as it goes on.
+    pub(crate) fn follow(&self) -> tokio::sync::watch::Receiver<LedgerView> {
+        self.follower.view()
+    }
+
     /// A group as the ledger has it, with the seq at which it is so.
     pub(crate) fn group(&self, group: &str) -> Option<(Arc<GroupView>, u64)> {
         let view = self.follower.view();
@@ -152,7 +157,7 @@ impl Core {
         lane.send(items).map_err(|_| Failure::Internal("a lane has ended"))?;
         let mut answers = Vec::with_capacity(replies.len());
         for (reply, naming) in replies.into_iter().zip(namings) {
-            let lost = || Err((Some(naming), Failure::Internal("an answer was lost")));
+            let lost = || Err(Box::new(Unanswered { naming, failure: Failure::Internal("an answer was lost") }));
             let answered = timeout_at(deadline + ANSWER_GRACE, reply).await;
             answers.push(answered.map_or_else(|_| lost(), |answer| answer.unwrap_or_else(|_| lost())));
         }
@@ -178,7 +183,7 @@ impl Core {
         for minted in minted {
             let naming = minted.naming;
             let answer = self.first_answer(ask, minted).await;
-            answers.push(answer.map_err(|failure| (Some(naming), failure)));
+            answers.push(answer.map_err(|failure| Box::new(Unanswered { naming, failure })));
         }
         answers
     }

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 
 use crate::config::{ConfigError, GatewayConfig};
 use crate::core::Core;
-use crate::http;
 use crate::market::Market;
+use crate::{grpc, http};
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,7 @@ pub enum GatewayError {
 #[derive(Debug)]
 pub struct Gateway {
     http: SocketAddr,
+    grpc: Option<SocketAddr>,
     core: Arc<Core>,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
@@ -39,23 +40,34 @@ impl Gateway {
     /// [`GatewayError`] names the file, field or address.
     pub async fn start(config: GatewayConfig) -> Result<Self, GatewayError> {
         let market = Market::open(&config)?;
-        let listener = bind(config.http_listen).await?;
-        let bound = |listener: &TcpListener| {
-            listener.local_addr().map_err(|error| GatewayError::Bind(config.http_listen, error))
+        let (http_listener, http) = bind(config.http_listen).await?;
+        let grpc_bound = match config.grpc_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
         };
-        let http = bound(&listener)?;
+        let grpc = grpc_bound.as_ref().map(|(_, address)| *address);
         let core = Arc::new(Core::start(&config, market));
         let (stop, stopped) = watch::channel(false);
         let mut listeners = JoinSet::new();
-        listeners.spawn(http::serve(listener, http::router(Arc::clone(&core)), Arc::clone(&core.limits), stopped));
-        tracing::info!(%http, gateway = config.name, "gateway listens");
-        Ok(Self { http, core, stop, listeners })
+        let router = http::router(Arc::clone(&core));
+        listeners.spawn(http::serve(http_listener, router, Arc::clone(&core.limits), stopped.clone()));
+        if let Some((listener, _)) = grpc_bound {
+            listeners.spawn(grpc::serve(listener, Arc::clone(&core), stopped));
+        }
+        tracing::info!(%http, ?grpc, gateway = config.name, "gateway listens");
+        Ok(Self { http, grpc, core, stop, listeners })
     }
 
     /// Where it speaks HTTP.
     #[must_use]
     pub const fn http_address(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where it speaks gRPC, if it does.
+    #[must_use]
+    pub const fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc
     }
 
     /// Whether it follows the ledger and some group can answer.
@@ -77,8 +89,11 @@ impl Gateway {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, GatewayError> {
-    TcpListener::bind(address).await.map_err(|error| GatewayError::Bind(address, error))
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), GatewayError> {
+    let failed = |error| GatewayError::Bind(address, error);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 /// Runs a gateway until `shutdown` completes; `ready` is told where it speaks HTTP once it does.

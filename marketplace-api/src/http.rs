@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 
@@ -14,9 +15,7 @@ mod body;
 mod error;
 mod market;
 mod oip;
-mod options;
 mod server;
-mod tally;
 
 pub(crate) use server::serve;
 
@@ -48,6 +47,7 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .route("/api/v1/certificates/{request_id}", get(market::certificate))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
+        .layer(axum::middleware::map_response(in_json))
         // Bodies are bounded by `body`, which answers in JSON.
         .layer(DefaultBodyLimit::disable())
         .with_state(Shared { core, bodies })
@@ -58,7 +58,17 @@ async fn unknown_route() -> ApiError {
 }
 
 async fn wrong_method() -> Response {
-    ApiError::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method").into_response()
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method").into_response()
+}
+
+/// What the framework refuses by itself, it refuses in plain text: say it in JSON.
+async fn in_json(response: Response) -> Response {
+    let status = response.status();
+    let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    ApiError::new(status, "the address or its query cannot be read").into_response()
 }
 
 async fn page() -> Html<&'static str> {

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use crate::ask::{Answered, Failure};
+use crate::ask::{Answered, Failure, Unanswered};
 use crate::batch::{BatchRules, Batchable, Batcher};
 use crate::config::Limits;
 use crate::coordinators::Coordinators;
@@ -40,7 +40,7 @@ impl Item {
     pub(crate) fn fail(&mut self, failure: Failure) {
         tracing::debug!(request_id = %self.minted.naming.request_id, %failure, "no answer");
         let naming = self.minted.naming;
-        self.answer(Err((Some(naming), failure)));
+        self.answer(Err(Box::new(Unanswered { naming, failure })));
     }
 
     /// Whether the client has left.

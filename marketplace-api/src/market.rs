@@ -1,9 +1,15 @@
 //! The market as its genesis describes it, with this gateway's place in it.
 
-use dropbear_certificates::genesis_json::{self, LabelTables};
-use dropbear_certificates::{Charter, Committee, Digest, Genesis, PublicKey, SecretKey, Seed, TrustRoot};
+use std::sync::{Mutex, PoisonError};
 
-use crate::config::{ConfigError, GatewayConfig, read_key};
+use dropbear_certificates::effort::{Effort, KeyTables, SeenQuorums};
+use dropbear_certificates::genesis_json::LabelTables;
+use dropbear_certificates::{
+    Certificate, Charter, Committee, Digest, Genesis, PublicKey, Refusal, SecretKey, Seed, TrustRoot,
+};
+use dropbear_wire::files::{read_genesis, read_key};
+
+use crate::config::{ConfigError, GatewayConfig};
 
 /// What never changes while the gateway runs.
 #[derive(Debug)]
@@ -13,16 +19,18 @@ pub(crate) struct Market {
     pub(crate) key: SecretKey,
     /// From which seeds derive where a client gives a nonce but no seed.
     secret: Digest,
+    tables: KeyTables,
+    /// All certificates of a block share one quorum: it is verified once.
+    seen: Mutex<SeenQuorums>,
 }
+
+const QUORUMS_REMEMBERED_MAX: usize = 256;
 
 impl Market {
     /// Reads genesis and key, and checks that they and the configuration speak of the same market.
     pub(crate) fn open(config: &GatewayConfig) -> Result<Self, ConfigError> {
         config.check()?;
-        let path = &config.genesis;
-        let json = std::fs::read(path).map_err(|error| ConfigError::Read(path.clone(), error))?;
-        let (genesis, labels) =
-            genesis_json::from_json(&json).map_err(|error| ConfigError::Genesis(path.clone(), error))?;
+        let (genesis, labels) = read_genesis(&config.genesis)?;
         let key = read_key(&config.key_file)?;
         let public = key.public();
         if !genesis.gateways.iter().any(|gateway| gateway.name == config.name && gateway.key == public) {
@@ -37,7 +45,15 @@ impl Market {
         let tag = "dropbear/gateway-secret/v1";
         // Never leaves the process, so the signature is as secret as the key.
         let secret = Digest::tagged(tag, &[&key.sign(tag.as_bytes())]);
-        Self { trust: TrustRoot::new(genesis), labels, key, secret }
+        let (tables, seen) = (KeyTables::of(&genesis.committee), Mutex::new(SeenQuorums::new(QUORUMS_REMEMBERED_MAX)));
+        Self { trust: TrustRoot::new(genesis), labels, key, secret, tables, seen }
+    }
+
+    /// Verifies a certificate as its holder will.
+    pub(crate) fn verify(&self, certificate: &Certificate) -> Result<(), Refusal> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut effort = Effort { tables: Some(&self.tables), seen: Some(&mut seen), ..Effort::default() };
+        certificate.verify_with(&self.trust, &mut effort).map(|_| ())
     }
 
     pub(crate) fn genesis(&self) -> &Genesis {

@@ -8,6 +8,10 @@ use dropbear_wire::v1;
 use crate::ask::{Failure, Tensor, TensorData};
 use crate::picture::{PictureRules, check_picture};
 
+/// The one version under which a group is served: its versions change under it, and its certificates name them.
+pub(crate) const VERSION: &str = "1";
+pub(crate) const PLATFORM: &str = "dropbear";
+
 /// One tensor of a model's metadata; -1 is any length.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TensorSpec {

@@ -65,7 +65,7 @@ async fn attested(
     let (mut recorded, mut settlements) = (Vec::new(), Vec::new());
     for claim in claims {
         match fates[claim.item].clone() {
-            Fate::Recorded(proven) => recorded.push((claim, proven)),
+            Fate::Recorded(proven) => recorded.push((claim, *proven)),
             Fate::Refused { code, message } => {
                 settlements.push(refused(lane, claim, &code, &message, deadline).await);
             }

@@ -81,9 +81,12 @@ pub struct GroupView {
     pub charter: Charter,
     /// Its digest.
     pub digest: Digest,
-    /// By roster place: versions, and (first seq in force, index into them) ascending.
-    pub holdings: Vec<(Vec<ModelVersion>, Vec<(u64, usize)>)>,
+    /// By roster place.
+    pub holdings: Vec<Holding>,
 }
+
+/// One owner's versions, and (first seq in force, index into them) ascending.
+pub type Holding = (Vec<ModelVersion>, Vec<(u64, usize)>);
 
 impl GroupView {
     /// The version of the owner at `place` that is current at `seq`.

@@ -8,10 +8,27 @@ pub mod files;
 pub mod follow;
 pub mod listen;
 
-#[expect(missing_docs, clippy::all, reason = "generated from proto/, which documents every field")]
+#[expect(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from proto/, which documents every field"
+)]
 pub mod v1 {
     //! Messages and stubs of `dropbear.v1`.
     tonic::include_proto!("dropbear.v1");
+}
+
+#[expect(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from proto/, which documents what is not plain"
+)]
+pub mod inference {
+    //! Messages and stubs of the Open Inference Protocol's package `inference`.
+    tonic::include_proto!("inference");
+
+    /// The encoded descriptors of this package, for gRPC reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("inference");
 }
 
 /// No message between services is larger.

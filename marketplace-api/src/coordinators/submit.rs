@@ -9,7 +9,7 @@ use dropbear_wire::convert::digest_bytes;
 use dropbear_wire::v1::{self, request_outcome::Outcome, submit_request::What};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{Coordinators, timed};
 use crate::quorum::{Gathering, ProvenRecord, Quorum, proven_record};
@@ -31,7 +31,7 @@ pub(crate) enum Settled {
 #[derive(Clone, Debug)]
 pub(crate) enum Fate {
     /// In this record.
-    Recorded(ProvenRecord),
+    Recorded(Box<ProvenRecord>),
     /// Not recorded, as at least one honest coordinator says.
     Refused { code: String, message: String },
 }
@@ -184,9 +184,18 @@ impl Submitting<'_> {
     /// Takes a reply in; false if it is of no use.
     fn take(&mut self, place: usize, reply: Result<v1::SubmitReply, Status>) -> bool {
         let problem = self.of.note(place, reply.as_ref().err());
-        let Ok(reply) = reply else {
-            self.problem(problem);
-            return false;
+        let reply = match reply {
+            Ok(reply) => reply,
+            // An entry that can never be valid: asking others helps as little as asking again.
+            Err(status) if status.code() == Code::InvalidArgument => {
+                let (code, message) = ("invalid".into(), status.message().into());
+                self.refusals.insert(place, v1::Refusal { code, message, ..Default::default() });
+                return true;
+            }
+            Err(_) => {
+                self.problem(problem);
+                return false;
+            }
         };
         if let Some(refusal) = reply.refusal {
             let transient = matches!(refusal.code.as_str(), "pool-full" | "timeout" | "block-full");
@@ -236,11 +245,8 @@ impl Submitting<'_> {
 
     fn problem(&mut self, problem: Option<String>) {
         const PROBLEMS_MAX: usize = 16;
-        if let Some(problem) = problem.filter(|_| self.problems.len() < PROBLEMS_MAX) {
-            if !self.problems.contains(&problem) {
-                self.problems.push(problem);
-            }
-        }
+        let room = self.problems.len() < PROBLEMS_MAX;
+        self.problems.extend(problem.filter(|problem| room && !self.problems.contains(problem)));
     }
 
     fn settled(&self) -> Option<Settled> {
@@ -255,7 +261,7 @@ impl Submitting<'_> {
 
     fn fate(&self, item: usize, header: &Digest) -> Option<Fate> {
         if let Some((_, proven)) = self.leaves.get(&self.ids[item]).filter(|(of, _)| of == header) {
-            return Some(Fate::Recorded(proven.clone()));
+            return Some(Fate::Recorded(Box::new(proven.clone())));
         }
         let said = self.outcomes.values().filter_map(|outcomes| match &outcomes[item].outcome {
             Some(Outcome::Refusal(refusal)) => Some(refusal),

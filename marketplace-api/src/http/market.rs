@@ -12,11 +12,12 @@ use data_encoding::BASE64URL_NOPAD;
 use dropbear_certificates::{Charter, Digest};
 use serde_json::{Value, json};
 
+use super::Shared;
 use super::error::{ApiError, status};
-use super::oip::{NO_AGREEMENT, item_json};
-use super::{Shared, options};
 use crate::ask::{Answered, Ask, Failure, Tensor, TensorData};
+use crate::options;
 use crate::schema::Task;
+use crate::show::{NO_AGREEMENT, item_json};
 
 type Texts = BTreeMap<String, String>;
 
@@ -99,7 +100,7 @@ fn classified(answered: &[Answered], charter: &Charter, shared: &Shared) -> Resp
     let failed = answered.iter().find_map(|answered| match answered {
         Ok(answer) if answer.finding.is_agreed() => None,
         Ok(_) => Some((StatusCode::CONFLICT, NO_AGREEMENT.to_owned())),
-        Err((_, failure)) => Some((status(failure), failure.to_string())),
+        Err(unanswered) => Some((status(&unanswered.failure), unanswered.failure.to_string())),
     });
     match failed {
         None => Json(json!({ "results": results })).into_response(),

@@ -11,21 +11,19 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::Shared;
 use super::error::ApiError;
-use super::{Shared, options};
-use crate::ask::{Ask, Failure, Tensor, TensorData};
-use crate::schema::{Task, TensorSpec};
+use crate::ask::{Ask, Failure, Tensor};
+use crate::options;
+use crate::schema::{PLATFORM, Task, TensorSpec, VERSION};
+use crate::show::Outputs;
 
 mod answer;
 mod data;
 mod request;
 
-pub(crate) use answer::{NO_AGREEMENT, Outputs, item_json};
 use request::{InferRequest, Parameters};
 
-/// The one version under which a group is served: its versions change under it, and its certificates name them.
-pub(crate) const VERSION: &str = "1";
-pub(crate) const PLATFORM: &str = "dropbear";
 const HEADER_LENGTH: &str = "inference-header-content-length";
 
 /// A group, and a version if the path names one.
@@ -114,7 +112,7 @@ pub(crate) async fn infer(
     drop(held);
     let answers = answer::all_agreed(answered, charter, &shared.core.market)?;
     let outputs = Outputs { task, charter, market: &shared.core.market, answers: &answers, echo, seed_was_given };
-    outputs.respond(&path.group, parsed.id, &parsed.wanted)
+    answer::respond(&outputs, &path.group, parsed.id, &parsed.wanted)
 }
 
 /// A request, whichever form it came in.
@@ -169,30 +167,4 @@ fn binary_response(json: Vec<u8>, tensors: Vec<Bytes>) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(HEADER_LENGTH, HeaderValue::from(length));
     response
-}
-
-/// The elements of a BYTES tensor in binary form: 4 bytes of little-endian length before each.
-fn join_elements(elements: &[Bytes]) -> Bytes {
-    let mut joined = Vec::with_capacity(elements.iter().map(|element| element.len() + 4).sum());
-    for element in elements {
-        joined.extend((element.len() as u32).to_le_bytes());
-        joined.extend_from_slice(element);
-    }
-    joined.into()
-}
-
-/// Reads what [`join_elements`] writes.
-pub(crate) fn split_elements(mut joined: Bytes, count: usize) -> Result<TensorData, &'static str> {
-    const BROKEN: &str = "its BYTES elements need 4 bytes of little-endian length before each, and nothing after";
-    let mut elements = Vec::new();
-    while !joined.is_empty() {
-        let length = joined.first_chunk::<4>().ok_or(BROKEN)?;
-        let length = u32::from_le_bytes(*length) as usize;
-        if elements.len() == count || length > joined.len() - 4 {
-            return Err(BROKEN);
-        }
-        let _ = joined.split_to(4);
-        elements.push(joined.split_to(length));
-    }
-    Ok(TensorData::Elements(elements))
 }

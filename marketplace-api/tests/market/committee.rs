@@ -25,7 +25,7 @@ use super::{key, now_ms, owner, version};
 
 /// How a coordinator behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conduct {
+pub(crate) enum Conduct {
     Honest,
     /// Refuses every connection.
     Dead,
@@ -53,7 +53,7 @@ struct State {
 }
 
 /// The one ledger, which every coordinator shows.
-pub struct Ledger {
+pub(crate) struct Ledger {
     state: Mutex<State>,
     updates: watch::Sender<v1::LedgerUpdate>,
     /// Changes with every submission, so that waiters look again.
@@ -63,7 +63,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn start(genesis: Genesis) -> Arc<Self> {
+    pub(crate) fn start(genesis: Genesis) -> Arc<Self> {
         let chain = Chain::new(Arc::new(Market::new(genesis)), [0xff; 32]);
         let state = State {
             chain,
@@ -79,35 +79,35 @@ impl Ledger {
         Arc::new(Self { state: Mutex::new(state), updates, news, answered })
     }
 
-    pub fn count_answer(&self, place: usize) {
+    pub(crate) fn count_answer(&self, place: usize) {
         self.answered.send_modify(|answered| answered[place] += 1);
     }
 
     /// Returns once the owner's node has answered.
-    pub async fn has_answered(&self, place: usize) {
+    pub(crate) async fn has_answered(&self, place: usize) {
         self.answered.subscribe().wait_for(|answered| answered[place] > 0).await.unwrap();
     }
 
-    pub fn genesis(&self) -> Digest {
+    pub(crate) fn genesis(&self) -> Digest {
         self.state.lock().unwrap().chain.market().digest
     }
 
-    pub fn seq(&self) -> u64 {
+    pub(crate) fn seq(&self) -> u64 {
         self.state.lock().unwrap().chain.state().seq
     }
 
     /// Which version the owner's node serves.
-    pub fn served(&self, place: usize) -> u8 {
+    pub(crate) fn served(&self, place: usize) -> u8 {
         self.state.lock().unwrap().served[place]
     }
 
     /// The owner's node serves another version from now on.
-    pub fn serve_version(&self, place: usize, version: u8) {
+    pub(crate) fn serve_version(&self, place: usize, version: u8) {
         self.state.lock().unwrap().served[place] = version;
     }
 
     /// Publishes and activates version 0 of every owner in a group.
-    pub fn publish_all(&self, group: &str) {
+    pub(crate) fn publish_all(&self, group: &str) {
         for place in 0..4 {
             self.publish(group, place, 0);
             self.activate(group, place, 0);
@@ -120,7 +120,7 @@ impl Ledger {
         state.serial
     }
 
-    pub fn publish(&self, group: &str, place: usize, of: u8) {
+    pub(crate) fn publish(&self, group: &str, place: usize, of: u8) {
         let publish = Publish {
             genesis: self.genesis(),
             owner: owner(place).public(),
@@ -133,7 +133,7 @@ impl Ledger {
         self.apply(&publish.sign(&owner(place)).check(&self.genesis()).unwrap()).unwrap();
     }
 
-    pub fn activate(&self, group: &str, place: usize, of: u8) {
+    pub(crate) fn activate(&self, group: &str, place: usize, of: u8) {
         let activate = Activate {
             genesis: self.genesis(),
             owner: owner(place).public(),
@@ -146,7 +146,7 @@ impl Ledger {
     }
 
     /// One block with this entry, unless it is refused.
-    pub fn apply(&self, entry: &Checked) -> Result<(), Refused> {
+    pub(crate) fn apply(&self, entry: &Checked) -> Result<(), Refused> {
         let outcome = self.state.lock().unwrap().apply(entry);
         self.updates.send_replace(self.state.lock().unwrap().update());
         self.news.send_modify(|news| *news += 1);
@@ -224,7 +224,7 @@ struct Member {
     conduct: Conduct,
 }
 
-pub async fn serve(ledger: Arc<Ledger>, place: usize, conduct: Conduct) -> SocketAddr {
+pub(crate) async fn serve(ledger: Arc<Ledger>, place: usize, conduct: Conduct) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     if conduct != Conduct::Dead {

@@ -5,8 +5,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-pub mod committee;
-pub mod node;
+pub(crate) mod committee;
+pub(crate) mod node;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -26,23 +26,23 @@ use serde_json::Value;
 use committee::{Conduct, Ledger};
 use node::Manner;
 
-pub const CLASSES: u32 = 200;
+pub(crate) const CLASSES: u32 = 200;
 
-pub fn key(role: u8, place: usize) -> SecretKey {
+pub(crate) fn key(role: u8, place: usize) -> SecretKey {
     let mut seed = [0; 32];
     seed[..2].copy_from_slice(&[role, place as u8]);
     SecretKey::from_seed(&seed)
 }
 
-pub fn owner(place: usize) -> SecretKey {
+pub(crate) fn owner(place: usize) -> SecretKey {
     key(1, place)
 }
 
-pub fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
-pub fn version(place: usize, version: u8) -> Digest {
+pub(crate) fn version(place: usize, version: u8) -> Digest {
     Digest::of(&[place as u8, version])
 }
 
@@ -89,10 +89,10 @@ fn genesis() -> Genesis {
 }
 
 /// Who misbehaves, and how.
-pub struct Cast {
-    pub owners: [Manner; 4],
-    pub coordinators: [Conduct; 4],
-    pub limits: Limits,
+pub(crate) struct Cast {
+    pub(crate) owners: [Manner; 4],
+    pub(crate) coordinators: [Conduct; 4],
+    pub(crate) limits: Limits,
 }
 
 impl Default for Cast {
@@ -102,21 +102,21 @@ impl Default for Cast {
     }
 }
 
-pub struct Market {
-    pub genesis: Genesis,
-    pub ledger: Arc<Ledger>,
-    pub gateway: Gateway,
-    pub url: String,
-    pub http: reqwest::Client,
+pub(crate) struct Market {
+    pub(crate) genesis: Genesis,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) gateway: Gateway,
+    pub(crate) url: String,
+    pub(crate) http: reqwest::Client,
     _folder: tempfile::TempDir,
 }
 
 impl Market {
-    pub async fn honest() -> Self {
+    pub(crate) async fn honest() -> Self {
         Self::start(Cast::default()).await
     }
 
-    pub async fn start(cast: Cast) -> Self {
+    pub(crate) async fn start(cast: Cast) -> Self {
         let genesis = genesis();
         let ledger = Ledger::start(genesis.clone());
         for group in ["imagenet", "echo"] {
@@ -144,7 +144,7 @@ impl Market {
             genesis: path("genesis.json"),
             key_file: path("gateway.key"),
             http_listen: "127.0.0.1:0".parse().unwrap(),
-            grpc_listen: None,
+            grpc_listen: Some("127.0.0.1:0".parse().unwrap()),
             coordinators,
             groups,
             limits: cast.limits,
@@ -155,15 +155,15 @@ impl Market {
         Self { genesis, ledger, gateway, url, http: reqwest::Client::new(), _folder: folder }
     }
 
-    pub fn trust(&self) -> TrustRoot {
+    pub(crate) fn trust(&self) -> TrustRoot {
         TrustRoot::new(self.genesis.clone())
     }
 
-    pub async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         read(self.http.get(format!("{}{path}", self.url)).send().await.unwrap()).await
     }
 
-    pub async fn post(&self, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> (u16, Value) {
         let mut call = self.http.post(format!("{}{path}", self.url)).body(body);
         for (name, value) in headers {
             call = call.header(*name, *value);
@@ -172,12 +172,12 @@ impl Market {
     }
 
     /// Classifies one picture.
-    pub async fn classify(&self, picture: Vec<u8>, query: &str) -> (u16, Value) {
+    pub(crate) async fn classify(&self, picture: Vec<u8>, query: &str) -> (u16, Value) {
         self.post(&format!("/api/v1/groups/imagenet/classify?{query}"), picture, &[]).await
     }
 
     /// Verifies a base64url certificate as any holder could.
-    pub fn verify(&self, certificate: &Value) -> Verified {
+    pub(crate) fn verify(&self, certificate: &Value) -> Verified {
         let bytes = data_encoding::BASE64URL_NOPAD.decode(certificate.as_str().unwrap().as_bytes()).unwrap();
         Certificate::from_bytes(&bytes).unwrap().verify(&self.trust()).unwrap()
     }
@@ -200,7 +200,7 @@ fn write_secret(path: &std::path::Path, text: &str) {
 }
 
 /// A picture on which owner i sees class `classes[i]`.
-pub fn picture(classes: [u8; 4]) -> Vec<u8> {
+pub(crate) fn picture(classes: [u8; 4]) -> Vec<u8> {
     let mut pixels = image::RgbImage::new(4, 1);
     for (place, class) in classes.into_iter().enumerate() {
         pixels.put_pixel(place as u32, 0, image::Rgb([class, 0, 0]));

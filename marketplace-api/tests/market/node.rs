@@ -16,7 +16,7 @@ use super::{owner, version};
 
 /// How an owner's node behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub(crate) enum Manner {
     Honest,
     /// Votes for this class whatever it is shown.
     Liar(u32),
@@ -39,7 +39,7 @@ struct Node {
     asked: std::sync::atomic::AtomicU32,
 }
 
-pub async fn serve(ledger: Arc<Ledger>, place: usize, manner: Manner) -> SocketAddr {
+pub(crate) async fn serve(ledger: Arc<Ledger>, place: usize, manner: Manner) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     if manner != Manner::Down {

@@ -9,8 +9,8 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::data;
-use super::split_elements;
 use crate::ask::{Failure, Tensor, TensorData};
+use crate::elements::split_elements;
 use crate::schema::{Task, element_count};
 
 /// A request has at most this many parameters, and a tensor this many.

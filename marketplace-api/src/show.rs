@@ -1,10 +1,16 @@
-//! Tallies as JSON.
+//! How answers are shown, in every protocol: tallies, items, output tensors.
 
 use dropbear_certificates::{Charter, Vote};
 use serde_json::{Value, json};
 
 use crate::finding::Finding;
 use crate::market::Market;
+
+mod item;
+mod outputs;
+
+pub(crate) use item::{NO_AGREEMENT, item_json};
+pub(crate) use outputs::Outputs;
 
 /// A tally that people and programs can read: owners by name.
 pub(crate) fn tally_json(finding: &Finding, charter: &Charter, market: &Market) -> Value {
