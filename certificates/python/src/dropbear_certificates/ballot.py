@@ -51,8 +51,8 @@ class BallotProof:
         reader.array_of(9)
         return cls(
             reader.uint(128),
-            reader.bytes(STATEMENT_BYTES_MAX),
-            reader.bytes_of(64),
+            reader.byte_string(STATEMENT_BYTES_MAX),
+            reader.byte_string_of(64),
             reader.digest(),
             reader.uint(),
             reader.path(),

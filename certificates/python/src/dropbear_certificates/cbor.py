@@ -1,7 +1,7 @@
 """The CBOR subset of SPEC.md section 2: a strict reader over received bytes, and a deterministic encoder.
 
-The reader walks the bytes in the order of the shape that is expected, so it neither recurses nor allocates more than the
-input, and refuses everything that is not in its one allowed encoding.
+The reader walks the bytes in the order of the shape that is expected, so it neither recurses nor allocates more than
+the input, and refuses everything that is not in its one allowed encoding.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Reader:
             raise Malformed("integer out of bounds")
         return value
 
-    def int(self, magnitude_max: Optional[int] = None) -> int:
+    def integer(self, magnitude_max: Optional[int] = None) -> int:
         """An integer of either sign."""
         first = self._take(1)[0]
         if first >> 5 not in (_UINT, _NEGATIVE):
@@ -94,23 +94,23 @@ class Reader:
         if self._take(len(wanted)) != wanted:
             raise Malformed("another value than the only one allowed")
 
-    def bytes(self, most: int) -> bytes:
+    def byte_string(self, most: int) -> bytes:
         """A byte string of at most ``most`` bytes."""
         length = self._head(_BYTES)
         if length > most:
             raise Malformed("byte string too long")
         return self._take(length)
 
-    def bytes_of(self, length: int) -> bytes:
+    def byte_string_of(self, length: int) -> bytes:
         """A byte string of exactly ``length`` bytes."""
-        taken = self.bytes(length)
+        taken = self.byte_string(length)
         if len(taken) != length:
             raise Malformed("byte string too short")
         return taken
 
     def digest(self) -> bytes:
         """A byte string of 32 bytes."""
-        return self.bytes_of(32)
+        return self.byte_string_of(32)
 
     def text(self, bytes_max: int) -> str:
         """A text string of at most ``bytes_max`` bytes of UTF-8."""
@@ -128,7 +128,7 @@ class Reader:
 
     def path(self) -> bytes:
         """A ``path``: the nodes one after the other."""
-        nodes = self.bytes(PATH_BYTES_MAX)
+        nodes = self.byte_string(PATH_BYTES_MAX)
         if len(nodes) % 32:
             raise Malformed("path is not of whole nodes")
         return nodes
@@ -204,7 +204,5 @@ def _encode_head(major: int, argument: int) -> bytes:
         raise ValueError("integer beyond 2^53 - 1")
     if argument < 24:
         return bytes([major << 5 | argument])
-    for info, width in ((24, 1), (25, 2), (26, 4), (27, 8)):
-        if argument < 1 << (8 * width):
-            break
-    return bytes([major << 5 | info]) + argument.to_bytes(width, "big")
+    width = next(width for width in (1, 2, 4, 8) if argument < 1 << (8 * width))
+    return bytes([major << 5 | 23 + width.bit_length()]) + argument.to_bytes(width, "big")

@@ -1,4 +1,4 @@
-"""The certificate as a file (SPEC.md section 11), parsed as far as it needs no trust root (section 13, steps 1 to 5)."""
+"""The certificate as a file (SPEC.md section 11), checked as far as needs no trust (section 13, steps 1 to 5)."""
 
 from __future__ import annotations
 
@@ -149,11 +149,11 @@ def _read_file(reader: Reader) -> _File:
     reader.array_of(7)
     reader.constant(1)
     return _File(
-        reader.bytes(TEMPLATE_BYTES_MAX),
+        reader.byte_string(TEMPLATE_BYTES_MAX),
         reader.path(),
         read_signers(reader),
         read_signatures(reader),
-        reader.bytes(RECORD_BYTES_MAX),
+        reader.byte_string(RECORD_BYTES_MAX),
         _read_attachments(reader),
     )
 
@@ -181,11 +181,11 @@ def _read_request(reader: Reader) -> RequestOpening:
     reader.array_of(6)
     return RequestOpening(
         read_key(reader),
-        reader.bytes_of(16),
+        reader.byte_string_of(16),
         reader.digest(),
         reader.digest(),
         reader.digest(),
-        reader.or_null(lambda item: item.bytes_of(64)),
+        reader.or_null(lambda item: item.byte_string_of(64)),
     )
 
 
@@ -195,7 +195,7 @@ def _read_votes(reader: Reader) -> VotesOpening:
 
 
 def _read_model_set(reader: Reader) -> ModelSetOpening:
-    encoded = reader.bytes(MODEL_SET_BYTES_MAX)
+    encoded = reader.byte_string(MODEL_SET_BYTES_MAX)
     return ModelSetOpening(encoded, read_model_set(encoded))
 
 

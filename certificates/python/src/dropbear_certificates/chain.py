@@ -82,7 +82,7 @@ def read_entry(data: bytes) -> Entry:
 
 def read_signatures(reader: Reader) -> bytes:
     """Whole signatures, one after the other."""
-    signatures = reader.bytes(SIGNATURES_BYTES_MAX)
+    signatures = reader.byte_string(SIGNATURES_BYTES_MAX)
     if len(signatures) % 64:
         raise Malformed("signatures are not whole")
     return signatures
@@ -90,18 +90,18 @@ def read_signatures(reader: Reader) -> bytes:
 
 def read_signers(reader: Reader) -> bytes:
     """A bitmap over a committee that is not known yet."""
-    return reader.bytes(PLACES_MAX // 8)
+    return reader.byte_string(PLACES_MAX // 8)
 
 
 def _read_link(reader: Reader) -> Link:
     reader.array_of(6)
     return Link(
-        reader.bytes(TEMPLATE_BYTES_MAX),
+        reader.byte_string(TEMPLATE_BYTES_MAX),
         reader.uint(),
         reader.path(),
         read_signers(reader),
         read_signatures(reader),
-        reader.bytes(ENTRY_BYTES_MAX),
+        reader.byte_string(ENTRY_BYTES_MAX),
     )
 
 
@@ -112,9 +112,9 @@ def _read_entry(reader: Reader) -> Entry:
     genesis = reader.digest()
     if (kind, length) == ("config", 5):
         previous_config = reader.digest()
-        return ConfigEntry(genesis, previous_config, read_all(reader.bytes(ENTRY_BYTES_MAX), Committee.read))
+        return ConfigEntry(genesis, previous_config, read_all(reader.byte_string(ENTRY_BYTES_MAX), Committee.read))
     if (kind, length) == ("charter", 6):
         previous_charter, from_seq = reader.or_null(Reader.digest), reader.uint()
-        charter = Charter.from_bytes(reader.bytes(CHARTER_BYTES_MAX))
+        charter = Charter.from_bytes(reader.byte_string(CHARTER_BYTES_MAX))
         return CharterEntry(genesis, previous_charter, from_seq, charter)
     raise Malformed("an entry of an unknown kind")

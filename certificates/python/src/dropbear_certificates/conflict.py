@@ -105,4 +105,4 @@ def _outcomes(a: Verified, b: Verified) -> Comparison:
 def _read_opening(reader: Reader) -> Opening:
     reader.array_of(4)
     reader.constant(1)
-    return Opening(reader.bytes(TEMPLATE_BYTES_MAX), reader.digest(), reader.path())
+    return Opening(reader.byte_string(TEMPLATE_BYTES_MAX), reader.digest(), reader.path())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Iterable, Optional, Sequence, Tuple
+from typing import Iterable, List, Optional, Sequence, Tuple
 
 from .assurance import Assurance
 from .bitmap import PLACES_MAX
@@ -133,9 +133,9 @@ class Charter:
 
     def to_bytes(self) -> bytes:
         """The charter as CBOR."""
-        roster = [[owner.name, owner.key, owner.party, owner.lineage] for owner in self.roster]
-        head = [1, self.group, self.task, self.classes, self.labels, roster, self.policy.to_item()]
-        tail = [self.faults, int(self.assurance), self.notice_blocks, self.approvals, self.fee]
+        roster: List[Item] = [[owner.name, owner.key, owner.party, owner.lineage] for owner in self.roster]
+        head: List[Item] = [1, self.group, self.task, self.classes, self.labels, roster, self.policy.to_item()]
+        tail: List[Item] = [self.faults, int(self.assurance), self.notice_blocks, self.approvals, self.fee]
         return encode(head + tail)
 
     def digest(self) -> bytes:

@@ -60,10 +60,8 @@ def _genesis(parsed: Any) -> Genesis:
     root.done()
     charters = [charter for charter, _ in groups]
     encoded = _check(market, committee, gateways, charters)
-    item: Item = [
-        1, market, created_ms, [lifetime_ms, skew_ms], committee.to_item(), [list(gateway) for gateway in gateways], encoded,
-    ]  # fmt: skip
-    if tag("dropbear/genesis/v1", encode(item)) != digest:
+    head: List[Item] = [1, market, created_ms, [lifetime_ms, skew_ms], committee.to_item()]
+    if tag("dropbear/genesis/v1", encode([*head, [list(gateway) for gateway in gateways], encoded])) != digest:
         raise Malformed("the digest is not that of the contents")
     tables = {charter.labels: labels for charter, labels in groups if charter.labels is not None and labels is not None}
     return Genesis(digest, market, created_ms, committee, tuple(gateways), tuple(charters), tables)
@@ -160,7 +158,10 @@ def _policy(value: Any) -> AnyPolicy:
 
 def _tensor(source: _Members) -> TensorShape:
     tensor = TensorShape(
-        source.uint("length", TENSOR_MAX, 1), source.uint("fraction_bits", 30), source.int("min"), source.int("max")
+        source.uint("length", TENSOR_MAX, 1),
+        source.uint("fraction_bits", 30),
+        source.integer("min"),
+        source.integer("max"),
     )
     source.done()
     _require(tensor.min <= tensor.max, "a tensor with an empty range")
@@ -194,12 +195,12 @@ class _Members:
         _require(self.text(name) == only, f"{name} is not {only}")
 
     def uint(self, name: str, most: int = UINT_MAX, least: int = 0) -> int:
-        return self._integer(name, least, most)
+        return self._bounded(name, least, most)
 
-    def int(self, name: str) -> int:
-        return self._integer(name, -VALUE_MAX, VALUE_MAX)
+    def integer(self, name: str) -> int:
+        return self._bounded(name, -VALUE_MAX, VALUE_MAX)
 
-    def _integer(self, name: str, least: int, most: int) -> int:
+    def _bounded(self, name: str, least: int, most: int) -> int:
         value = self.take(name)
         _require(type(value) is int and least <= value <= most, f"{name} is not an integer in its bounds")
         return int(value)

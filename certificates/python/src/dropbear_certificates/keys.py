@@ -31,7 +31,7 @@ _IDENTITY: _Point = (0, 1, 1, 0)
 
 def read_key(reader: Reader) -> bytes:
     """A ``key``: 32 bytes that are an admissible key."""
-    key = reader.bytes_of(32)
+    key = reader.byte_string_of(32)
     if not is_admissible(key):
         raise Malformed("not an admissible Ed25519 key")
     return key

@@ -18,7 +18,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def root_of_path(leaf: bytes, index: int, size: int, path: bytes) -> Optional[bytes]:
-    """The root that ``path`` leads to from the hash of leaf ``index`` in a tree of ``size`` leaves; None if it does not fit.
+    """The root that ``path`` leads to from the hash of leaf ``index`` of ``size``; None if it does not fit.
 
     RFC 9162 section 2.1.3.2.
     """

@@ -133,7 +133,7 @@ def _key(reader: Reader, key: int, items: Optional[int] = None) -> None:
 def _read_group(reader: Reader, owners: int) -> VoteGroup:
     reader.array_of(2)
     commitment = reader.or_null(Reader.digest)
-    return VoteGroup(commitment, places(reader.bytes((owners + 7) // 8), owners))
+    return VoteGroup(commitment, places(reader.byte_string((owners + 7) // 8), owners))
 
 
 def _check_groups(groups: List[VoteGroup]) -> None:

@@ -11,7 +11,7 @@ from .vote import ClassVote, OutputVote, RankingVote, Vote
 
 _PROMISES = {
     Assurance.SUPPORTED: "at least one honest owner named the result",
-    Assurance.DECISIVE: "no ballot that was left out could have changed the result, unless an owner colluded in leaving it out",
+    Assurance.DECISIVE: "no ballot left out could have changed the result, unless an owner colluded in leaving it out",
     Assurance.ROBUST: "the result leads among honest owners, whatever the tolerated faulty owners and the gateway do",
 }
 _TENSOR_PROMISES = {
@@ -121,4 +121,5 @@ def describe(vote: Vote) -> str:
         return "ranking " + ", ".join(map(str, vote.classes))
     if isinstance(vote, OutputVote):
         return f"output {vote.digest.hex()}"
-    return f"tensor of {len(vote.values)} values: {', '.join(map(str, vote.values[:8]))}{'...' if len(vote.values) > 8 else ''}"
+    more = ", ..." if len(vote.values) > 8 else ""
+    return f"tensor of {len(vote.values)} values: {', '.join(map(str, vote.values[:8]))}{more}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import os
 from dataclasses import dataclass
-from typing import Optional, Sequence
+from typing import List, Optional, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from .assurance import Assurance
-from .cbor import encode
+from .cbor import Item, encode
 from .digest import hmac_sha256, sha256, tag
 from .keys import REQUEST_TYPE, statement_bytes, verify_signature
 
@@ -90,7 +90,7 @@ class RequestStatement:
 
     def to_bytes(self) -> bytes:
         """The statement's bytes."""
-        fields = [1, self.genesis, self.group, self.signer, int(self.origin), self.nonce, self.commitment]
+        fields: List[Item] = [1, self.genesis, self.group, self.signer, int(self.origin), self.nonce, self.commitment]
         return encode([*fields, self.expiry_ms, int(self.demand)])
 
     def id(self) -> bytes:

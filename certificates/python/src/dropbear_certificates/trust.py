@@ -90,7 +90,7 @@ class TrustRoot:
         return table[index] if index < len(table) else None
 
     def extended(self, chain: Union[Chain, bytes], budget: Optional[Budget] = None) -> TrustRoot:
-        """The trust root that a chain leads to; raises :class:`Refused`, with ``bad-chain`` for whatever fails in a link."""
+        """The trust root that a chain leads to; raises :class:`Refused`, as ``bad-chain`` if a link fails."""
         parsed = Chain.from_bytes(chain) if isinstance(chain, bytes) else chain
         budget = budget or Budget(CHAIN_SIGNATURES_MAX, CHAIN_NODES_MAX)
         trust, last = self, (0, 0)

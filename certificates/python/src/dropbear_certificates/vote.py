@@ -77,7 +77,7 @@ def _read_vote(reader: Reader) -> Vote:
     if kind == 3:
         return OutputVote(reader.digest())
     if kind == 4:
-        return TensorVote(tuple(reader.list_of(lambda item: item.int(VALUE_MAX), TENSOR_MAX)))
+        return TensorVote(tuple(reader.list_of(lambda item: item.integer(VALUE_MAX), TENSOR_MAX)))
     raise Malformed("a vote of an unknown kind")
 
 

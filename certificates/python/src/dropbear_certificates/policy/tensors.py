@@ -31,7 +31,7 @@ class TensorShape:
         """A ``tensor``; anything out of bounds does not decode."""
         reader.array_of(4)
         length, fraction_bits = reader.uint(TENSOR_MAX, 1), reader.uint(FRACTION_BITS_MAX)
-        least, most = reader.int(VALUE_MAX), reader.int(VALUE_MAX)
+        least, most = reader.integer(VALUE_MAX), reader.integer(VALUE_MAX)
         if least > most:
             raise Malformed("an empty range")
         return cls(length, fraction_bits, least, most)
@@ -133,7 +133,7 @@ class Within(Policy[Cluster]):
 
     def read_support(self, reader: Reader, sizes: Sequence[int], owners: int) -> Cluster:
         reader.array_of(2)
-        cluster = places(reader.bytes((owners + 7) // 8), owners)
+        cluster = places(reader.byte_string((owners + 7) // 8), owners)
         return Cluster(cluster, reader.uint(128))
 
     def support_follows(self, support: Cluster, groups: GroupSizes) -> bool:
