@@ -84,11 +84,8 @@ pub struct BallotProof {
     pub vote_index: u64,
     /// Path from the vote's leaf to the statement's vote root.
     pub vote_path: Vec<Digest>,
-    /// The ballot's place among the counted ballots.
-    pub ballot_index: u64,
-    /// How many ballots were counted.
-    pub ballot_count: u64,
-    /// Path from the ballot's leaf to the record's ballots root.
+    /// Path from the ballot's leaf to the record's ballots root. Its place and the size of the tree follow from the
+    /// record: the owner's rank among the owners that it counts, and their number.
     pub ballot_path: Vec<Digest>,
 }
 
@@ -230,15 +227,14 @@ fn decode_ballots(input: &mut Decoder<'_>) -> Result<Vec<BallotProof>, CborError
 
 impl BallotProof {
     fn encode(&self, out: &mut Encoder) {
-        out.array(9).uint(self.owner as u64).bytes(&self.statement).bytes(&self.signature).digest(&self.output);
+        out.array(7).uint(self.owner as u64).bytes(&self.statement).bytes(&self.signature).digest(&self.output);
         out.uint(self.vote_index);
         encode_path(out, &self.vote_path);
-        out.uint(self.ballot_index).uint(self.ballot_count);
         encode_path(out, &self.ballot_path);
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<Self, CborError> {
-        input.array_of(9)?;
+        input.array_of(7)?;
         Ok(Self {
             owner: input.uint_max(PLACES_MAX as u64)? as usize,
             statement: input.bytes(STATEMENT_BYTES_MAX)?.to_vec(),
@@ -246,8 +242,6 @@ impl BallotProof {
             output: input.digest()?,
             vote_index: input.uint()?,
             vote_path: decode_path(input)?,
-            ballot_index: input.uint()?,
-            ballot_count: input.uint()?,
             ballot_path: decode_path(input)?,
         })
     }

@@ -131,8 +131,11 @@ fn check_ballot(
     if merkle::root_from_path(leaf, proof.vote_index, statement.count, &proof.vote_path) != Some(statement.votes) {
         return refuse("the vote is not the one that was signed");
     }
+    let counted = |owner: &usize| record.group_of(*owner).is_some();
+    let index = (0..proof.owner).filter(counted).count() as u64;
+    let count = (0..record.owners).filter(counted).count() as u64;
     let leaf = ballot_leaf(&proof.statement, &proof.signature);
-    let root = merkle::root_from_path(leaf, proof.ballot_index, proof.ballot_count, &proof.ballot_path);
+    let root = merkle::root_from_path(leaf, index, count, &proof.ballot_path);
     if root != Some(record.ballots) {
         return refuse("the ballot is not among those that the record counts");
     }

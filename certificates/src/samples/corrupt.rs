@@ -600,7 +600,9 @@ fn ballots(add: &mut dyn FnMut(&str, Case), plurality: &dyn Fn() -> Case) {
     with("of-another-place-in-the-batch", |shown| shown.ballots[0].vote_index = 0);
     with("with-another-vote-path", |shown| shown.ballots[0].vote_path[0] = Digest::of(b"node"));
     with("with-another-ballot-path", |shown| shown.ballots[0].ballot_path[0] = Digest::of(b"node"));
-    with("of-another-place-among-the-ballots", |shown| shown.ballots[0].ballot_index = 1);
+    with("of-another-place-among-the-ballots", |shown| {
+        shown.ballots[0].ballot_path = shown.ballots[2].ballot_path.clone();
+    });
     let absent = || {
         let votes = [classes(&[285; 3]), vec![None]].concat();
         Market::new(4, 4, Policy::Plurality).decide(&votes, Assurance::Robust)

@@ -264,8 +264,6 @@ impl Market {
                 output: ballot.answers[1].output,
                 vote_index: 1,
                 vote_path: merkle::path(&votes, 1),
-                ballot_index: index as u64,
-                ballot_count: ballots.len() as u64,
                 ballot_path: merkle::path(&leaves, index),
             }
         };
