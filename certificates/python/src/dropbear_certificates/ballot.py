@@ -41,14 +41,12 @@ class BallotProof:
     output_commitment: bytes
     vote_index: int
     votes_path: bytes
-    ballot_index: int
-    ballot_count: int
     ballots_path: bytes
 
     @classmethod
     def read(cls, reader: Reader) -> BallotProof:
         """A ``ballot proof``."""
-        reader.array_of(9)
+        reader.array_of(7)
         return cls(
             reader.uint(128),
             reader.byte_string(STATEMENT_BYTES_MAX),
@@ -56,8 +54,6 @@ class BallotProof:
             reader.digest(),
             reader.uint(),
             reader.path(),
-            reader.uint(),
-            reader.uint(),
             reader.path(),
         )
 

@@ -65,6 +65,10 @@ class Record:
         """The group that an owner's ballot counts in."""
         return next((group for group in self.groups if owner in group.owners), None)
 
+    def counted_owners(self) -> List[int]:
+        """The owners whose ballots count, abstentions included, in roster order."""
+        return sorted(owner for group in self.groups for owner in group.owners)
+
     def sizes(self) -> GroupSizes:
         """The group sizes that the policies compute with."""
         voters = frozenset(owner for group in self.votes for owner in group.owners)
