@@ -68,6 +68,7 @@ def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("example", ["--label", "285"], 0),
         ("example", ["--label", "286"], 1),
         ("client-signed", ["--label", "285"], 1),
+        ("client-signed", ["--label", "None"], 1),
     ],
 )
 def test_questions(

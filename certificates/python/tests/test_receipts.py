@@ -1,7 +1,12 @@
-"""Expanded receipts are accepted, unmodified, by libraries that know nothing of certificates."""
+"""Expanded receipts are accepted, unmodified, by libraries that know nothing of certificates.
+
+With DROPBEAR_CERTIFICATE and DROPBEAR_TRUST, a certificate and genesis file of a running market are checked as well.
+"""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import List, Tuple
 
 import pytest
@@ -12,12 +17,16 @@ from pycose.keys.okp import OKPKey
 from pycose.messages.sign1message import Sign1Message
 
 from conftest import trust_of, vector, vectors
-from dropbear_certificates import Verified, verify
+from dropbear_certificates import TrustRoot, Verified, verify
 
-NAMES = ["example", "members-1", "members-7", "borda-agreed", "chain-attached"]
+LIVE = "DROPBEAR_CERTIFICATE"
+NAMES = [*([LIVE] if LIVE in os.environ else []), "example", "members-1", "members-7", "borda-agreed", "chain-attached"]
 
 
 def verified(name: str) -> Verified:
+    if name == LIVE:
+        trust = TrustRoot.from_json(Path(os.environ["DROPBEAR_TRUST"]).read_bytes())
+        return verify(Path(os.environ[LIVE]).read_bytes(), trust)
     chosen = vector(name)
     return verify(bytes.fromhex(chosen["certificate"]), trust_of(chosen))
 

@@ -71,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--chain", type=Path, metavar="FILE", help="a governance chain that extends the trust root")
     parser.add_argument("--image", type=Path, metavar="FILE", help="check that the request was about this file")
     parser.add_argument("--input-name", default="image", metavar="NAME", help="the name of that input (default: image)")
-    parser.add_argument("--label", metavar="L", help="check that the result is this label or class number")
+    parser.add_argument(
+        "--label", metavar="L", help="check that the result is this label (its class number, without a label table)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each certificate")
     parser.add_argument("--corpus", type=Path, metavar="JSONL", help="check verdicts against those of another verifier")
     parser.add_argument(
@@ -127,9 +129,16 @@ def _unmet(verified: Verified, question: _Question) -> List[str]:
             )
         elif not about:
             unmet.append("the request was about another input")
-    if question.label is not None and question.label not in (verified.label, str(verified.class_)):
+    if question.label is not None and not _is_labelled(verified, question.label):
         unmet.append(f"the result is not shown to be {question.label}")
     return unmet
+
+
+def _is_labelled(verified: Verified, label: str) -> bool:
+    """Whether the result is shown to be ``label``: by the charter's table, or its class number without one."""
+    if verified.class_ is None:
+        return False
+    return label == (str(verified.class_) if verified.label is None else verified.label)
 
 
 def _print_refused(path: Path, refused: Refused, as_json: bool) -> None:
