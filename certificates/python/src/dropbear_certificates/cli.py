@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--image", type=Path, metavar="FILE", help="check that the request was about this file")
     parser.add_argument("--input-name", default="image", metavar="NAME", help="the name of that input (default: image)")
     parser.add_argument(
-        "--label", metavar="L", help="check that the result is this label (its class number, without a label table)"
+        "--label", metavar="L", help="check that the result has this label, or class number if there are no labels"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each certificate")
     parser.add_argument("--corpus", type=Path, metavar="JSONL", help="check verdicts against those of another verifier")
