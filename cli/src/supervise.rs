@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::layout::Service;
 use crate::service::READY;
@@ -25,6 +25,8 @@ const LOG_TAIL_LINES: usize = 5;
 pub(crate) struct Running {
     pub(crate) service: Service,
     child: Child,
+    /// While it is open, the service knows that this process lives. Not the child's: waiting for it closes that.
+    _lifeline: ChildStdin,
     /// What it printed when it was ready: its address.
     pub(crate) address: String,
 }
@@ -49,6 +51,7 @@ pub(crate) async fn start(service: Service) -> anyhow::Result<Running> {
         .spawn()
         .with_context(|| format!("cannot start {}", service.name))?;
     let stdout = child.stdout.take().context("a child without standard output")?;
+    let lifeline = child.stdin.take().context("a child without standard input")?;
     let mut lines = BufReader::new(stdout).lines();
     let ready = async {
         while let Some(line) = lines.next_line().await? {
@@ -59,7 +62,7 @@ pub(crate) async fn start(service: Service) -> anyhow::Result<Running> {
         bail!("it ended before it served")
     };
     match tokio::time::timeout(READY_TIMEOUT, ready).await {
-        Ok(Ok(address)) => Ok(Running { service, child, address }),
+        Ok(Ok(address)) => Ok(Running { service, child, _lifeline: lifeline, address }),
         Ok(Err(error)) => bail!("{} did not start: {error}{}", service.name, tail(&log)),
         Err(_) => bail!("{} was not ready after {READY_TIMEOUT:?}{}", service.name, tail(&log)),
     }

@@ -74,6 +74,9 @@ impl Market {
 
     /// Waits until a service ends by itself, and takes it out.
     async fn any_ended(&mut self) -> String {
+        if self.services.is_empty() {
+            return std::future::pending().await;
+        }
         let ends = self.services.iter_mut().map(|running| Box::pin(running.ended()));
         let (problem, place, _) = futures_util::future::select_all(ends).await;
         self.services.remove(place);

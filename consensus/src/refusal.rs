@@ -35,6 +35,9 @@ pub enum Refused {
     /// The request's expiry lies too far in the future.
     #[error("the request expires later than the market allows")]
     ExpiryTooFar,
+    /// The group's policy can never give the demanded assurance: ask for less.
+    #[error("the group's policy never gives the assurance that the request demands; ask for less")]
+    DemandTooStrong,
     /// The ballots do not reach the demanded assurance yet: ask the missing owners.
     #[error("the ballots do not suffice: {counted} counted, {stale} stale, {missing} missing")]
     Insufficient {

@@ -257,8 +257,11 @@ impl<'a> Execution<'a> {
         if request.expiry_ms > self.agreed_ms + self.market.genesis.rules.request_lifetime_ms_max {
             return Err(Refused::ExpiryTooFar);
         }
-        let agreement = batch.agreement(place);
         let policy = batch.group.charter().policy;
+        if request.demand > policy.strongest() {
+            return Err(Refused::DemandTooStrong);
+        }
+        let agreement = batch.agreement(place);
         let Some(sealed) = agreement.seal(policy, request.demand, &submitted.vote_salt) else {
             let missing = batch.group.charter().roster.len() - agreement.groups.counts().iter().sum::<usize>();
             return Err(Refused::Insufficient { counted: batch.counted.len(), stale: batch.stale, missing });
@@ -362,6 +365,6 @@ impl Batch<'_> {
         for (owner, ballot) in &self.counted {
             votes[*owner] = ballot.answers.get(place).map(|answer| answer.vote.clone());
         }
-        charter.policy.combine(&votes, charter)
+        charter.combine(&votes)
     }
 }

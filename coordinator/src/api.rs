@@ -39,6 +39,7 @@ fn refusal(refused: &Refused) -> v1::Refusal {
         Refused::AlreadyDecided(_) => "already-decided",
         Refused::Expired => "expired",
         Refused::ExpiryTooFar => "expiry-too-far",
+        Refused::DemandTooStrong => "demand-too-strong",
         Refused::Insufficient { .. } => "insufficient",
         Refused::Nothing => "nothing",
         Refused::Replayed => "replayed",

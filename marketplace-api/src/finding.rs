@@ -32,7 +32,7 @@ pub(crate) struct Finding {
 impl Finding {
     /// What these votes come to; `None` where no ballot is counted.
     pub(crate) fn of_votes(votes: &[Option<Vote>], charter: &Charter, demand: Assurance) -> Self {
-        let agreement = charter.policy.combine(votes, charter);
+        let agreement = charter.combine(votes);
         let standing = match (agreement.outcome(demand), &agreement.result) {
             (Some(Outcome::Agreed), Some(result)) => Standing::Agreed(result.clone()),
             (None, _) => Standing::Insufficient,

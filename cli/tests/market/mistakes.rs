@@ -1,8 +1,6 @@
 //! Mistakes at the command line: one clear line, and the right exit code.
 
-mod market;
-
-use market::{Folder, dropbear, said};
+use crate::harness::{Folder, dropbear, said};
 
 fn fails(arguments: &[&str], code: i32, expected: &str) {
     let output = dropbear(arguments);

@@ -1,10 +1,9 @@
 //! Owners and gateways that do not play by the rules, among real processes.
 
-mod market;
-
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::harness::{Folder, Up, classify, photo};
 use bytes::Bytes;
 use dropbear_certificates::request::{Field, input_digest};
 use dropbear_certificates::{Assurance, Ballot, Digest, Origin, Request, RequestOpening, SecretKey, Seed};
@@ -12,7 +11,6 @@ use dropbear_consensus::{Entry, Submission, SubmittedRequest};
 use dropbear_model_node::{Model, ModelCard, ModelError, Node, NodeConfig, Output, Unusable};
 use dropbear_wire::files::{read_genesis, read_key};
 use dropbear_wire::{client, v1};
-use market::{Folder, Up, classify, photo};
 use serde_json::json;
 
 const STRAWBERRY: u32 = 949;

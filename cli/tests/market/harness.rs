@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command as AsyncCommand};
+use tokio::sync::{Mutex, MutexGuard};
 
 pub(crate) const DROPBEAR: &str = env!("CARGO_BIN_EXE_dropbear");
 
@@ -81,13 +82,18 @@ impl Folder {
     }
 }
 
+/// Nine processes at a time are enough for any machine.
+static ONE_MARKET: Mutex<()> = Mutex::const_new(());
+
 /// A running `dropbear up`.
 pub(crate) struct Up {
     child: Child,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Up {
     pub(crate) async fn start(folder: &Folder) -> Self {
+        let alone = ONE_MARKET.lock().await;
         let mut child = AsyncCommand::new(DROPBEAR)
             .arg("up")
             .arg(folder.dir())
@@ -98,7 +104,7 @@ impl Up {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         while let Some(line) = lines.next_line().await.unwrap() {
             if line.starts_with("ready:") {
-                return Self { child };
+                return Self { child, _alone: alone };
             }
         }
         panic!("`dropbear up` ended: {:?}", child.wait().await);

@@ -1,0 +1,6 @@
+//! Whole markets of real processes, driven as users drive them.
+
+mod harness;
+mod honest;
+mod hostile;
+mod mistakes;
