@@ -36,7 +36,7 @@ pub(crate) enum Outcome {
 /// A block that became final and is not durable yet.
 pub(crate) enum Finalized {
     /// With its attested header and the request ids that it decides.
-    Entries(AttestedBlock, Vec<(Digest, Place)>),
+    Entries(Box<AttestedBlock>, Vec<(Digest, Place)>),
     /// A block without entries.
     Nothing,
 }
@@ -190,7 +190,7 @@ impl Core {
             self.doubtful.remove(&result.entry);
         }
         let decided = executed.decided.values().map(|decided| (decided.id, decided.place)).collect();
-        Ok(Finalized::Entries(attested(tip.block, payload, &executed, attestation), decided))
+        Ok(Finalized::Entries(Box::new(attested(tip.block, payload, &executed, attestation)), decided))
     }
 
     /// Puts a block from this coordinator's own ledger back in its place.

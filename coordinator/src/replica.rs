@@ -171,7 +171,7 @@ impl LedgerReplica {
             Err(join) => std::panic::resume_unwind(join.into_panic()),
         };
         if let Some(attested) = attested {
-            self.tell(attested);
+            self.tell(*attested);
         }
         self.wake();
         Ok(())

@@ -172,7 +172,7 @@ impl Progress {
         self.verified += usize::from(verified);
         self.refused += usize::from(!verified);
         let done = self.verified + self.refused;
-        if done % PROGRESS_EVERY == 0 {
+        if done.is_multiple_of(PROGRESS_EVERY) {
             eprintln!("{done} of {}", self.total);
         }
     }
