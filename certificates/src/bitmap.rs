@@ -1,8 +1,5 @@
 //! Sets of members or owners, by their place in a roster.
 
-use alloc::vec;
-use alloc::vec::Vec;
-
 use crate::cbor::{CborError, Decoder, Encoder};
 
 /// Rosters and committees have at most this many places.
@@ -12,14 +9,18 @@ pub const PLACES_MAX: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bitmap {
     places: usize,
-    bytes: Vec<u8>,
+    bytes: [u8; PLACES_MAX / 8],
 }
 
 impl Bitmap {
     /// The empty set over `places`.
+    ///
+    /// # Panics
+    /// If there are more than [`PLACES_MAX`].
     #[must_use]
-    pub fn new(places: usize) -> Self {
-        Self { places, bytes: vec![0; places.div_ceil(8)] }
+    pub const fn new(places: usize) -> Self {
+        assert!(places <= PLACES_MAX, "more places than any roster has");
+        Self { places, bytes: [0; PLACES_MAX / 8] }
     }
 
     /// Adds a place; false if it was there.
@@ -65,7 +66,7 @@ impl Bitmap {
     }
 
     pub(crate) fn encode(&self, out: &mut Encoder) {
-        out.bytes(&self.bytes);
+        out.bytes(self.as_bytes());
     }
 
     pub(crate) fn decode(input: &mut Decoder<'_>, places: usize) -> Result<Self, CborError> {
@@ -75,7 +76,7 @@ impl Bitmap {
     /// The bytes: as many as the roster needs.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[..self.places.div_ceil(8)]
     }
 
     /// Reads a set over `places`.
@@ -83,11 +84,16 @@ impl Bitmap {
     /// # Errors
     /// [`CborError`] if the bytes are not as many as the roster needs, or a padding bit is set.
     pub fn from_bytes(bytes: &[u8], places: usize) -> Result<Self, CborError> {
-        if bytes.len() != places.div_ceil(8) {
+        if places > PLACES_MAX || bytes.len() != places.div_ceil(8) {
             return Err(CborError::Bounds);
         }
         let padding = !places.is_multiple_of(8) && bytes.last().is_some_and(|last| last >> (places % 8) != 0);
-        if padding { Err(CborError::NotDeterministic) } else { Ok(Self { places, bytes: bytes.to_vec() }) }
+        if padding {
+            return Err(CborError::NotDeterministic);
+        }
+        let mut map = Self::new(places);
+        map.bytes[..bytes.len()].copy_from_slice(bytes);
+        Ok(map)
     }
 }
 

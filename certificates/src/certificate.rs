@@ -1,5 +1,6 @@
 //! Certificates: a record, its Merkle path and q attestations, in about one kilobyte.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 pub use crate::attachments::{Attachments, BallotProof, RequestAttachment, ValueOpening, VotesAttachment};
@@ -34,7 +35,8 @@ pub struct Certificate {
     pub(crate) signers: Vec<u8>,
     pub(crate) signatures: Vec<Signature>,
     pub(crate) record: Record,
-    pub(crate) attachments: Attachments,
+    /// Boxed, since certificates are moved and attachments are large and rare.
+    pub(crate) attachments: Box<Attachments>,
 }
 
 impl Certificate {
@@ -51,7 +53,7 @@ impl Certificate {
         attachments: Attachments,
     ) -> Self {
         let (signers, signatures) = split_attestations(committee, attestations);
-        Self { template: header.template(), header, path, signers, signatures, record, attachments }
+        Self { template: header.template(), header, path, signers, signatures, record, attachments: attachments.into() }
     }
 
     /// The compact form.
@@ -104,14 +106,14 @@ impl Certificate {
 
     /// What is attached, unverified.
     #[must_use]
-    pub const fn attachments(&self) -> &Attachments {
+    pub fn attachments(&self) -> &Attachments {
         &self.attachments
     }
 
     /// The same certificate with other attachments.
     #[must_use]
     pub fn with_attachments(self, attachments: Attachments) -> Self {
-        Self { attachments, ..self }
+        Self { attachments: attachments.into(), ..self }
     }
 }
 
@@ -122,7 +124,7 @@ struct Parts<'a> {
     signers: &'a [u8],
     signatures: &'a [Signature],
     record: &'a [u8],
-    attachments: Attachments,
+    attachments: Box<Attachments>,
 }
 
 impl<'a> Parts<'a> {
@@ -133,7 +135,7 @@ impl<'a> Parts<'a> {
             signers: input.bytes(PLACES_MAX.div_ceil(8))?,
             signatures: chunks(input.bytes(SIGNATURE_BYTES * PLACES_MAX)?)?,
             record: input.bytes(RECORD_BYTES_MAX)?,
-            attachments: Attachments::decode(&mut input)?,
+            attachments: Box::new(Attachments::decode(&mut input)?),
         };
         input.finish()?;
         Ok(parts)

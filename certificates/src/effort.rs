@@ -3,15 +3,16 @@
 //! Nothing here changes a verdict: tables compute the same equation from prepared points, and a quorum counts as seen only
 //! if the very same header, record root, signers and signatures verified before.
 
-use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 
-use curve25519_dalek::constants::ED25519_BASEPOINT_TABLE;
-use curve25519_dalek::edwards::EdwardsBasepointTable;
+use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
+use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::BasepointTable as _;
+use curve25519_dalek::traits::Identity as _;
 use sha2::{Digest as _, Sha512};
 
+use crate::certificate::Certificate;
 use crate::digest::Digest;
 use crate::error::Refusal;
 use crate::genesis::Committee;
@@ -54,9 +55,57 @@ impl Budget {
     }
 }
 
-/// Precomputed tables of known keys, about 30 kB each: a signature then costs two thirds.
-#[derive(Default)]
-pub struct KeyTables(BTreeMap<PublicKey, Box<EdwardsBasepointTable>>);
+/// The multiples of one point that a sum of 32 table entries needs: j * 256^i * P for j in 1..=128. Verification handles
+/// public values only, so entries are picked by index, not in constant time.
+struct Comb(Vec<EdwardsPoint>);
+
+const DIGITS: usize = 32;
+const MULTIPLES: usize = 128;
+
+impl Comb {
+    fn new(point: EdwardsPoint) -> Self {
+        let mut entries = Vec::with_capacity(DIGITS * MULTIPLES);
+        let mut base = point;
+        for _ in 0..DIGITS {
+            let mut multiple = base;
+            for _ in 1..MULTIPLES {
+                entries.push(multiple);
+                multiple += base;
+            }
+            entries.push(multiple);
+            base = multiple + multiple;
+        }
+        Self(entries)
+    }
+
+    /// `sum + scalar * P`, by the scalar's signed digits in base 256. The scalar is below 2^253, so no carry is left over.
+    fn add_to(&self, mut sum: EdwardsPoint, scalar: &Scalar) -> EdwardsPoint {
+        let mut carry = 0;
+        for (row, byte) in self.0.chunks_exact(MULTIPLES).zip(scalar.as_bytes()) {
+            let digit = usize::from(*byte) + carry;
+            carry = usize::from(digit > MULTIPLES);
+            match digit {
+                0 | 256 => {}
+                1..=MULTIPLES => sum += row[digit - 1],
+                _ => sum -= row[255 - digit],
+            }
+        }
+        sum
+    }
+}
+
+/// Precomputed tables of known keys, 640 kB each: a signature then costs about half.
+pub struct KeyTables {
+    base: Comb,
+    /// Of the negated keys.
+    keys: BTreeMap<PublicKey, Comb>,
+}
+
+impl Default for KeyTables {
+    fn default() -> Self {
+        Self { base: Comb::new(ED25519_BASEPOINT_POINT), keys: BTreeMap::new() }
+    }
+}
 
 impl KeyTables {
     /// No keys yet.
@@ -75,90 +124,102 @@ impl KeyTables {
         tables
     }
 
-    /// Prepares a key.
+    /// Prepares a key, about a millisecond once.
     pub fn insert(&mut self, key: &PublicKey) {
-        let negated = -key.point();
-        self.0.entry(*key).or_insert_with(|| Box::new(EdwardsBasepointTable::create(&negated)));
+        self.keys.entry(*key).or_insert_with(|| Comb::new(-key.point()));
     }
 
     /// How many keys are prepared.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.keys.len()
     }
 
     /// Whether no key is prepared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 
     /// The verdict of [`PublicKey::verifies`], from tables where the key has one.
     #[must_use]
     pub fn verifies(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
-        match self.0.get(key) {
-            Some(table) => verifies(table, key, message, signature),
+        match self.keys.get(key) {
+            Some(table) => self.verifies_prepared(table, key, message, signature),
             None => key.verifies(message, signature),
         }
+    }
+
+    /// RFC 8032 section 5.1.7 without cofactor: `encode([S]B - [k]A) == R`, S canonical, R not the identity.
+    fn verifies_prepared(&self, negated: &Comb, key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+        let (r, s) = signature.split_at(32);
+        let Some(s) = s.try_into().ok().and_then(|s| Scalar::from_canonical_bytes(s).into_option()) else {
+            return false;
+        };
+        let mut hash = Sha512::new();
+        hash.update(r);
+        hash.update(key.as_bytes());
+        hash.update(message);
+        let k = Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
+        let expected = negated.add_to(self.base.add_to(EdwardsPoint::identity(), &s), &k);
+        r != IDENTITY && expected.compress().as_bytes() == r
     }
 }
 
 impl core::fmt::Debug for KeyTables {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "KeyTables({} keys)", self.0.len())
+        write!(f, "KeyTables({} keys)", self.keys.len())
     }
 }
 
-/// RFC 8032 section 5.1.7 without cofactor: `encode([S]B - [k]A) == R`, S canonical, R not the identity.
-fn verifies(negated_key: &EdwardsBasepointTable, key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
-    let (r, s) = signature.split_at(32);
-    let Some(s) = s.try_into().ok().and_then(|s| Scalar::from_canonical_bytes(s).into_option()) else {
-        return false;
-    };
-    let mut hash = Sha512::new();
-    hash.update(r);
-    hash.update(key.as_bytes());
-    hash.update(message);
-    let k = Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
-    let expected = ED25519_BASEPOINT_TABLE * &s + negated_key * &k;
-    r != IDENTITY && expected.compress().as_bytes() == r
-}
-
 /// A bounded memory of quorums that verified; the oldest is forgotten first.
+///
+/// A quorum is found by its record root and counts as seen only if header, signers and signatures are byte for byte those
+/// that verified: the header names the committee by digest, so these bytes stand for exactly one verdict.
 #[derive(Clone, Debug)]
 pub struct SeenQuorums {
-    seen: BTreeSet<Digest>,
+    seen: BTreeMap<Digest, Quorum>,
     order: VecDeque<Digest>,
     quorums_max: usize,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Quorum {
+    template: Vec<u8>,
+    signers: Vec<u8>,
+    signatures: Vec<Signature>,
+}
+
 impl SeenQuorums {
-    /// Remembers at most `quorums_max`, about 100 bytes each.
+    /// Remembers at most `quorums_max`, each about as large as its header and signatures.
     #[must_use]
-    pub fn new(quorums_max: usize) -> Self {
-        Self { seen: BTreeSet::new(), order: VecDeque::new(), quorums_max }
+    pub const fn new(quorums_max: usize) -> Self {
+        Self { seen: BTreeMap::new(), order: VecDeque::new(), quorums_max }
     }
 
-    /// `SHA-256(template || record root || signer bitmap || signatures)`: the template names the committee by digest, so
-    /// the key stands for exactly one verdict.
-    pub(crate) fn key(template: &[u8], record_root: &Digest, signers: &[u8], signatures: &[Signature]) -> Digest {
-        let mut hash = sha2::Sha256::new();
-        hash.update(template);
-        hash.update(record_root);
-        hash.update(signers);
-        hash.update(signatures.as_flattened());
-        Digest(hash.finalize().into())
+    pub(crate) fn contains(&self, certificate: &Certificate) -> bool {
+        self.seen.get(&certificate.header.record_root).is_some_and(|known| {
+            known.signatures == certificate.signatures
+                && known.signers == certificate.signers
+                && known.template == certificate.template
+        })
     }
 
-    pub(crate) fn contains(&self, key: &Digest) -> bool {
-        self.seen.contains(key)
-    }
-
-    pub(crate) fn insert(&mut self, key: Digest) {
-        if self.quorums_max == 0 || !self.seen.insert(key) {
+    /// Remembers a quorum that verified; another one of the same block gives way.
+    pub(crate) fn insert(&mut self, certificate: &Certificate) {
+        if self.quorums_max == 0 {
             return;
         }
-        self.order.push_back(key);
+        let root = certificate.header.record_root;
+        let quorum = Quorum {
+            template: certificate.template.clone(),
+            signers: certificate.signers.clone(),
+            signatures: certificate.signatures.clone(),
+        };
+        if self.seen.insert(root, quorum).is_some() {
+            return;
+        }
+        self.order.push_back(root);
         if self.order.len() > self.quorums_max
             && let Some(oldest) = self.order.pop_front()
         {
@@ -254,11 +315,15 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_forgets_the_oldest() {
         let mut seen = SeenQuorums::new(2);
-        let keys = [b"a", b"b", b"c"].map(|bytes| Digest::of(bytes));
-        keys.iter().for_each(|key| seen.insert(*key));
-        seen.insert(keys[2]);
+        let certificates = [1, 2, 3].map(|class| {
+            let market = crate::samples::Market::new(1, 1, crate::Policy::Plurality);
+            let votes = crate::samples::valid::classes(&[class]);
+            market.decide(&votes, crate::Assurance::Supported).bare().certified()
+        });
+        certificates.iter().for_each(|certificate| seen.insert(certificate));
+        seen.insert(&certificates[2]);
         assert_eq!(seen.len(), 2);
-        assert!(!seen.contains(&keys[0]) && seen.contains(&keys[1]) && seen.contains(&keys[2]));
+        assert_eq!(certificates.map(|certificate| seen.contains(&certificate)), [false, true, true]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::certificate::Certificate;
 use crate::charter::Charter;
 use crate::conflict::Attested;
 use crate::digest::Digest;
-use crate::effort::{Effort, SeenQuorums};
+use crate::effort::Effort;
 use crate::error::Refusal;
 use crate::genesis::Committee;
 use crate::header::Header;
@@ -24,6 +24,14 @@ use crate::record::{Outcome, Record};
 use crate::request::Origin;
 pub use crate::trust::TrustRoot;
 use crate::trust::places;
+
+/// What no certificate proves; whoever shows a verdict shows this with it.
+pub const NOT_PROVEN: [&str; 4] = [
+    "that the named weights really computed the votes",
+    "that the owners are independent of each other",
+    "that the client did not ask before under another nonce",
+    "anything, if a quorum of the committee colluded or lost its keys",
+];
 
 /// A certificate that verified. Only [`Certificate::verify`] makes one.
 #[derive(Clone, Debug)]
@@ -100,19 +108,12 @@ impl Certificate {
 
     /// The attestations, from memory if this very quorum verified before.
     fn check_quorum(&self, committee: &Committee, effort: &mut Effort<'_>) -> Result<Bitmap, Refusal> {
-        let check = |effort: &mut Effort<'_>| {
-            check_attestations(&self.header, committee, &self.signers, &self.signatures, effort)
-        };
-        if effort.seen.is_none() {
-            return check(effort);
-        }
-        let key = SeenQuorums::key(&self.template, &self.header.record_root, &self.signers, &self.signatures);
-        if effort.seen.as_ref().is_some_and(|seen| seen.contains(&key)) {
+        if effort.seen.as_ref().is_some_and(|seen| seen.contains(self)) {
             return Bitmap::from_bytes(&self.signers, committee.members.len()).map_err(Refusal::Malformed);
         }
-        let signers = check(effort)?;
+        let signers = check_attestations(&self.header, committee, &self.signers, &self.signatures, effort)?;
         if let Some(seen) = &mut effort.seen {
-            seen.insert(key);
+            seen.insert(self);
         }
         Ok(signers)
     }
@@ -207,7 +208,7 @@ impl Verified {
 
     /// The attachments; all of them open what the record commits to.
     #[must_use]
-    pub const fn attachments(&self) -> &Attachments {
+    pub fn attachments(&self) -> &Attachments {
         &self.certificate.attachments
     }
 
