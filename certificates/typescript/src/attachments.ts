@@ -91,7 +91,8 @@ export function readAttachments(reader: Reader): Attachments {
 /** The items, if there are any and their places ascend. */
 function atLeastOne<T>(items: readonly T[], place: (item: T) => number): readonly T[] {
   if (items.length === 0) throw new DecodeError("an attached list is empty");
-  if (items.some((item, i) => i > 0 && place(item) <= place(items[i - 1]!))) throw new DecodeError("an attached list does not ascend");
+  if (items.some((item, i) => i > 0 && place(item) <= place(items[i - 1]!)))
+    throw new DecodeError("an attached list does not ascend");
   return items;
 }
 

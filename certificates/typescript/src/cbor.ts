@@ -131,7 +131,8 @@ export class Reader {
 
   #head(major: number): number {
     const found = this.#major();
-    if (found !== major) throw new DecodeError(`an item of major type ${found} stands where ${major} must, at ${this.#at}`);
+    if (found !== major)
+      throw new DecodeError(`an item of major type ${found} stands where ${major} must, at ${this.#at}`);
     const information = this.#bytes[this.#at++]! & 31;
     if (information < 24) return information;
     if (information > 27) throw new DecodeError("indefinite or reserved lengths are not allowed");

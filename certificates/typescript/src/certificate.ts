@@ -29,9 +29,12 @@ export interface Certificate {
 }
 
 /** Steps 1 to 5 of section 13: those that need no trust root. */
-export function parseCertificate(bytes: Uint8Array): Certificate {
+export function parseCertificate(received: Uint8Array): Certificate {
   // 1
-  require(bytes.length <= CERTIFICATE_LENGTH_MAX, "too-large", `a certificate has at most ${CERTIFICATE_LENGTH_MAX} bytes`);
+  require(received.length <=
+    CERTIFICATE_LENGTH_MAX, "too-large", `a certificate has at most ${CERTIFICATE_LENGTH_MAX} bytes`);
+  // A copy: the caller may change its bytes while signatures are awaited, and Node's Buffer slices by reference.
+  const bytes = Uint8Array.from(received);
   // 2
   const version = decoding("malformed", "certificate", () => readVersion(bytes));
   require(version === VERSION, "unknown-version", `version ${version} is not known here; a newer verifier may know it`);

@@ -42,11 +42,17 @@ function readLink(reader: Reader): Link {
 /** Reads a chain file. Nothing of it is verified before a trust root is extended by it. */
 export function parseChain(bytes: Uint8Array): Link[] {
   require(bytes.length <= CHAIN_LENGTH_MAX, "too-large", `a chain has at most ${CHAIN_LENGTH_MAX} bytes`);
-  return decoding("malformed", "chain", () => Reader.all(bytes, readLinks));
+  // A copy, as of certificates.
+  return decoding("malformed", "chain", () => Reader.all(Uint8Array.from(bytes), readLinks));
 }
 
 export type GovernanceEntry =
-  | { readonly kind: "config"; readonly genesis: Uint8Array; readonly previous: Uint8Array; readonly committee: Committee }
+  | {
+      readonly kind: "config";
+      readonly genesis: Uint8Array;
+      readonly previous: Uint8Array;
+      readonly committee: Committee;
+    }
   | {
       readonly kind: "charter";
       readonly genesis: Uint8Array;

@@ -11,7 +11,11 @@ import type { Verified } from "./verify.js";
 /** `guilty` are attestation keys, in the order of their holders' places. */
 export type Conflict =
   | { readonly verdict: "consistent" }
-  | { readonly verdict: "conflict"; readonly kind: "same-seq" | "rewritten" | "two-outcomes"; readonly guilty: readonly Uint8Array[] }
+  | {
+      readonly verdict: "conflict";
+      readonly kind: "same-seq" | "rewritten" | "two-outcomes";
+      readonly guilty: readonly Uint8Array[];
+    }
   | { readonly verdict: "unresolved"; readonly missing: "opening" | "other-opening" | "epoch" };
 
 /** A header that the later certificate's ledger holds at the earlier one's seq. */

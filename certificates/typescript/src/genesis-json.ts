@@ -1,7 +1,16 @@
 // The JSON form of a genesis (SPEC section 5). The digest is computed from the CBOR encoding, never from this text.
 
 import { equal, fromHex, toHex } from "./bytes.js";
-import { type Charter, type Genesis, labelsDigest, makeCharter, makeCommittee, makeGenesis, type Member, type Owner } from "./genesis.js";
+import {
+  type Charter,
+  type Genesis,
+  labelsDigest,
+  makeCharter,
+  makeCommittee,
+  makeGenesis,
+  type Member,
+  type Owner,
+} from "./genesis.js";
 import { isAdmissible } from "./key.js";
 import { isTensorForm, type Level, LEVEL_NAMES, type Policy, type TensorForm } from "./policy.js";
 import { DecodeError } from "./refusal.js";
@@ -108,7 +117,9 @@ function readGenesis(json: Json): { genesis: Genesis; labels: LabelTables } {
     clockSkewMsMax: rules("clock_skew_ms_max").uint(),
     committee: makeCommittee(committee("epoch").uint(), committee("members").list().map(readMember)),
     gateways: member("gateways").list().map(readGateway),
-    charters: member("groups").list().map((group) => readGroup(group, labels)),
+    charters: member("groups")
+      .list()
+      .map((group) => readGroup(group, labels)),
   });
   const digest = member("digest").hex32();
   if (!equal(genesis.digest, digest)) member("digest").fail(`is not that of the content, ${toHex(genesis.digest)}`);
@@ -131,7 +142,18 @@ function readGateway(json: Json): { name: string; key: Uint8Array } {
 
 function readGroup(json: Json, tables: Map<string, readonly string[]>): Charter {
   const member = json.object(
-    ...["group", "task", "classes", "policy", "fault_bound", "assurance", "notice_blocks", "approvals", "fee", "owners"],
+    ...[
+      "group",
+      "task",
+      "classes",
+      "policy",
+      "fault_bound",
+      "assurance",
+      "notice_blocks",
+      "approvals",
+      "fee",
+      "owners",
+    ],
     "labels?",
   );
   return makeCharter({
@@ -184,7 +206,7 @@ const PARAMETERS = new Map<string, readonly string[]>([
 
 function readPolicy(json: Json): Policy {
   if (json.isText()) {
-    if (json.text() !== "plurality") json.fail("is a text other than \"plurality\"");
+    if (json.text() !== "plurality") json.fail('is a text other than "plurality"');
     return { name: "plurality" };
   }
   const any = json.object("name", "ranks?", "quorum?", "tensor?", "epsilon?");

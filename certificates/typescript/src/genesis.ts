@@ -83,9 +83,15 @@ function check(condition: boolean, problem: string): void {
 /** A committee, if it is well formed. */
 export function makeCommittee(epoch: number, members: readonly Member[]): Committee {
   check(1 <= members.length && members.length <= PLACES_MAX, "a committee has 1 to 128 members");
-  check(members.every(({ name }) => isAllowedName(name)), "a member's name is not allowed");
+  check(
+    members.every(({ name }) => isAllowedName(name)),
+    "a member's name is not allowed",
+  );
   check(allDifferent(members.map(({ name }) => name)), "two members share a name");
-  check(allDifferent(members.map(({ attestationKey }) => toHex(attestationKey))), "two members share an attestation key");
+  check(
+    allDifferent(members.map(({ attestationKey }) => toHex(attestationKey))),
+    "two members share an attestation key",
+  );
   check(allDifferent(members.map(({ engineKey }) => toHex(engineKey))), "two members share an engine key");
   return { epoch, members, digest: tag("dropbear/config/v1", encodeCommittee(epoch, members)) };
 }
@@ -116,9 +122,18 @@ export function makeCharter(terms: CharterTerms): Charter {
   check(isText(terms.task, NAME_LENGTH_MAX), "the task's name is too long");
   check(1 <= roster.length && roster.length <= PLACES_MAX, "a charter has 1 to 128 owners");
   check(faults <= faultsMax(roster.length), "more faults than the roster can bear");
-  check(roster.every(({ name }) => isAllowedName(name)), "an owner's name is not allowed");
-  check(roster.every(({ party }) => isText(party, DISCLOSURE_LENGTH_MAX)), "a controlling party is too long");
-  check(roster.every(({ lineage }) => isText(lineage, DISCLOSURE_LENGTH_MAX)), "a lineage is too long");
+  check(
+    roster.every(({ name }) => isAllowedName(name)),
+    "an owner's name is not allowed",
+  );
+  check(
+    roster.every(({ party }) => isText(party, DISCLOSURE_LENGTH_MAX)),
+    "a controlling party is too long",
+  );
+  check(
+    roster.every(({ lineage }) => isText(lineage, DISCLOSURE_LENGTH_MAX)),
+    "a lineage is too long",
+  );
   check(allDifferent(roster.map(({ name }) => name)), "two owners share a name");
   check(allDifferent(roster.map(({ key }) => toHex(key))), "two owners share a key");
   check(isWellFormedPolicy(policy, roster.length, faults), "the policy does not fit the roster");
@@ -215,7 +230,10 @@ export function makeGenesis(terms: Omit<Genesis, "digest">): Genesis {
   check(isAllowedName(terms.market), "the market's name is not allowed");
   check(committee.epoch === 0, "the first committee has epoch 0");
   check(gateways.length <= GATEWAYS_MAX, "there are more than 1024 gateways");
-  check(gateways.every(({ name }) => isAllowedName(name)), "a gateway's name is not allowed");
+  check(
+    gateways.every(({ name }) => isAllowedName(name)),
+    "a gateway's name is not allowed",
+  );
   check(charters.length <= CHARTERS_MAX, "there are more than 1024 groups");
   check(allDifferent(charters.map(({ group }) => group)), "two charters have the same group");
   return { ...terms, digest: tag("dropbear/genesis/v1", encodeGenesis(terms)) };

@@ -44,7 +44,8 @@ export function decodeTemplate(template: Uint8Array): Header {
     reader.exactly(1);
     reader.exactly(-70001);
     const fields = readFields(reader);
-    if (issuer !== `dropbear:${toHex(fields.genesis.subarray(0, 8))}`) throw new DecodeError("the issuer is another market");
+    if (issuer !== `dropbear:${toHex(fields.genesis.subarray(0, 8))}`)
+      throw new DecodeError("the issuer is another market");
     if (issuedAtS !== Math.floor(fields.agreedMs / 1000)) throw new DecodeError("it is issued at another second");
     return { ...fields, template };
   });

@@ -12,23 +12,9 @@ export type { Charter, Committee, Genesis, Member, ModelSet, ModelVersion, Owner
 export { TrustRootError } from "./genesis-json.js";
 export type { Header } from "./header.js";
 export { isAdmissible } from "./key.js";
-export {
-  type Agreement,
-  type CastVote,
-  combine,
-  type Group,
-  type Level,
-  LEVEL_NAMES,
-  levels,
-  type Levels,
-  type Outcome,
-  outcomeOf,
-  type Policy,
-  type Support,
-  type Tally,
-  type TensorForm,
-  type Terms,
-} from "./policy.js";
+export { type Candidate, type Levels, levels, type Outcome, outcomeOf, type Support, type Tally } from "./assurance.js";
+export { type Agreement, type CastVote, combine, type Group, type Terms } from "./combine.js";
+export { type Level, LEVEL_NAMES, type Policy, type TensorForm } from "./policy.js";
 export type { InferenceRecord, Origin, VoteGroup } from "./record.js";
 export { type Code, type Fault, Refusal } from "./refusal.js";
 export {

@@ -26,7 +26,7 @@ const SQRT_MINUS_ONE = power(2n, (P - 1n) / 4n);
 
 /** The integer that the bytes encode, least significant first. */
 export function littleEndian(bytes: Uint8Array): bigint {
-  return BigInt(`0x${toHex(bytes.slice().reverse())}`);
+  return BigInt(`0x${toHex(Uint8Array.from(bytes).reverse())}`);
 }
 
 /** A point of edwards25519 in extended coordinates: x = X/Z, y = Y/Z, xy = T/Z. */

@@ -1,12 +1,21 @@
 // Attachments held against the record (SPEC section 13, steps 14 to 19).
 
 import { equal, equalOrNull } from "./bytes.js";
-import type { BallotProof, ModelsOpening, RequestOpening, ResultOpening, SingleOpening, VotesOpening } from "./attachments.js";
+import type { Support } from "./assurance.js";
+import type {
+  BallotProof,
+  ModelsOpening,
+  RequestOpening,
+  ResultOpening,
+  SingleOpening,
+  VotesOpening,
+} from "./attachments.js";
 import { BALLOT_TYPE, ballotsLeaf, decodeBallotStatement, votesLeaf } from "./ballot.js";
 import type { Certificate } from "./certificate.js";
+import { type CastVote, combine } from "./combine.js";
 import { type Charter, modelSetDigest } from "./genesis.js";
 import { leafHash, rootOfPath } from "./merkle.js";
-import { type CastVote, combine, commitsToResult, type Support } from "./policy.js";
+import { commitsToResult } from "./policy.js";
 import type { InferenceRecord, VoteGroup } from "./record.js";
 import { decoding, require } from "./refusal.js";
 import { encodeRequestStatement, REQUEST_TYPE, requestId, saltedRequestCommitment } from "./request.js";
@@ -37,7 +46,10 @@ async function requireRequest(opening: RequestOpening, record: InferenceRecord):
   const statement = encodeRequestStatement({ genesis, group, signer, origin, nonce, commitment, expiryMs, demand });
   opens(equal(requestId(statement), record.requestId), "the shown requester and nonce do not give the request id");
   if (signature === null) return;
-  opens(await isSigned(signer, statementToSign(REQUEST_TYPE, signer, statement), signature), "the requester did not sign the request");
+  opens(
+    await isSigned(signer, statementToSign(REQUEST_TYPE, signer, statement), signature),
+    "the requester did not sign the request",
+  );
 }
 
 /** Steps 15 and 15a. */
@@ -45,7 +57,10 @@ function requireVotes({ voteSalt, votes }: VotesOpening, record: InferenceRecord
   const voting = record.votes.filter(({ commitment }) => commitment !== null);
   opens(votes.length === voting.length, `${votes.length} votes are shown of ${voting.length} groups`);
   votes.forEach((vote, i) => {
-    opens(equalOrNull(voteCommitment(voteSalt, vote), voting[i]!.commitment), `the vote of group ${i} is not the one committed to`);
+    opens(
+      equalOrNull(voteCommitment(voteSalt, vote), voting[i]!.commitment),
+      `the vote of group ${i} is not the one committed to`,
+    );
   });
   const cast = record.votes.flatMap(({ owners }, i) => owners.map((owner): CastVote => [owner, votes[i] ?? null]));
   const { classes, policy, roster, faults } = charter;
@@ -85,7 +100,10 @@ function sameSupport(a: Support, b: Support): boolean {
 function requireResult({ salt, vote }: ResultOpening, record: InferenceRecord): void {
   opens(record.resultCommitment !== null, "a result is shown, but the record commits to none");
   opens(vote !== null, "an abstention is shown as result");
-  opens(equal(saltedResultCommitment(salt, vote), record.resultCommitment), "the shown result is not the one committed to");
+  opens(
+    equal(saltedResultCommitment(salt, vote), record.resultCommitment),
+    "the shown result is not the one committed to",
+  );
 }
 
 /** Step 18. */
@@ -97,8 +115,14 @@ function requireSingle({ group, salt, vote }: SingleOpening, record: InferenceRe
 }
 
 /** Step 19. */
-async function requireBallot(proof: BallotProof, record: InferenceRecord, charter: Charter, models: ModelsOpening | null): Promise<void> {
-  const holds = (condition: boolean, problem: string): void => require(condition, "bad-ballot", `owner ${proof.owner}'s ballot: ${problem}`);
+async function requireBallot(
+  proof: BallotProof,
+  record: InferenceRecord,
+  charter: Charter,
+  models: ModelsOpening | null,
+): Promise<void> {
+  const holds = (condition: boolean, problem: string): void =>
+    require(condition, "bad-ballot", `owner ${proof.owner}'s ballot: ${problem}`);
   const owner = charter.roster[proof.owner];
   const group = record.votes.find(({ owners }) => owners.includes(proof.owner));
   require(owner !== undefined && group !== undefined, "bad-ballot", `owner ${proof.owner} was not counted`);
@@ -118,6 +142,12 @@ async function requireBallot(proof: BallotProof, record: InferenceRecord, charte
   const counted = record.votes.flatMap(({ owners }) => owners);
   const index = counted.filter((place) => place < proof.owner).length;
   const ballot = leafHash(ballotsLeaf(proof.statement, proof.signature));
-  holds(equalOrNull(rootOfPath(ballot, index, counted.length, proof.ballotsPath), record.ballotsRoot), "it was not among those counted");
-  holds(await isSigned(owner.key, statementToSign(BALLOT_TYPE, owner.key, proof.statement), proof.signature), "the owner did not sign it");
+  holds(
+    equalOrNull(rootOfPath(ballot, index, counted.length, proof.ballotsPath), record.ballotsRoot),
+    "it was not among those counted",
+  );
+  holds(
+    await isSigned(owner.key, statementToSign(BALLOT_TYPE, owner.key, proof.statement), proof.signature),
+    "the owner did not sign it",
+  );
 }

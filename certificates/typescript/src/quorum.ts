@@ -32,7 +32,10 @@ export function splitAttestations({ signers, signatures }: Attestations, committ
   const places = decoding("malformed", "bitmap of signers", () => decodeBitmap(signers, committee.members.length));
   const count = signatures.length / SIGNATURE_LENGTH;
   require(count === places.length, "malformed", `there are ${count} signatures of ${places.length} signers`);
-  return places.map((place, i) => ({ place, signature: signatures.subarray(i * SIGNATURE_LENGTH, (i + 1) * SIGNATURE_LENGTH) }));
+  return places.map((place, i) => ({
+    place,
+    signature: signatures.subarray(i * SIGNATURE_LENGTH, (i + 1) * SIGNATURE_LENGTH),
+  }));
 }
 
 /** Refuses unless a quorum of the committee attested the header. Gives the attestations. */

@@ -2,7 +2,8 @@
 
 import { toHex } from "./bytes.js";
 import { Reader } from "./cbor.js";
-import { type Candidate, commitsToResult, type Level, levels, outcomeOf, type Policy, readPolicy, type Support } from "./policy.js";
+import { type Candidate, levels, outcomeOf, type Support } from "./assurance.js";
+import { commitsToResult, type Level, type Policy, readPolicy } from "./policy.js";
 import { DecodeError, require } from "./refusal.js";
 import { PLACES_MAX, readBitmap, readDigest, readName } from "./shapes.js";
 
@@ -65,7 +66,20 @@ export function decodeRecord(bytes: Uint8Array): InferenceRecord {
     const ballotsRoot = (reader.exactly(10), readDigest(reader));
     const place = (reader.exactly(11), readPlace(reader));
     const agreedMs = (reader.exactly(12), reader.uint());
-    return { genesis, ...config, ...group, ...request, ...terms, votes, ...outcome, ...tally, ballotsRoot, ...place, agreedMs, bytes };
+    return {
+      genesis,
+      ...config,
+      ...group,
+      ...request,
+      ...terms,
+      votes,
+      ...outcome,
+      ...tally,
+      ballotsRoot,
+      ...place,
+      agreedMs,
+      bytes,
+    };
   });
 }
 
@@ -115,7 +129,8 @@ function readVotes(reader: Reader, owners: number): VoteGroup[] {
     const next = groups[i + 1];
     if (next === undefined) return;
     if (group.commitment === null) throw new DecodeError("abstentions do not stand last");
-    if (next.commitment !== null && next.owners.length > group.owners.length) throw new DecodeError("counts of groups ascend");
+    if (next.commitment !== null && next.owners.length > group.owners.length)
+      throw new DecodeError("counts of groups ascend");
   });
   return groups;
 }
@@ -139,7 +154,8 @@ function readSupport(reader: Reader, policy: Policy, owners: number, votes: read
   switch (policy.name) {
     case "borda": {
       const candidates = reader.list(CANDIDATES_MAX, readCandidate);
-      if (candidates.some(({ points }, i) => i > 0 && points > candidates[i - 1]!.points)) throw new DecodeError("points ascend");
+      if (candidates.some(({ points }, i) => i > 0 && points > candidates[i - 1]!.points))
+        throw new DecodeError("points ascend");
       return { kind: "candidates", candidates };
     }
     case "within":
@@ -172,15 +188,21 @@ export function requireFollows(record: InferenceRecord): void {
   const voters = counts.reduce((total, count) => total + count, 0);
   // 1
   require(voters + abstained <= owners, "wrong-outcome", "there are more votes than owners");
-  require(isPossible(policy, support, new Set(voting.flatMap((group) => group.owners))), "wrong-outcome", "no votes give this support");
+  require(isPossible(
+    policy,
+    support,
+    new Set(voting.flatMap((group) => group.owners)),
+  ), "wrong-outcome", "no votes give this support");
   // 2
   const reached = levels(policy, { owners, faults, abstained, counts, support });
-  require(outcomeOf(reached, record.demand) === record.outcome, "wrong-outcome", "the tally does not lead to the outcome");
+  require(outcomeOf(reached, record.demand) ===
+    record.outcome, "wrong-outcome", "the tally does not lead to the outcome");
   // 3
   require(record.assurance === reached.now, "wrong-outcome", "the tally does not carry the assurance");
   // 4
   const resultDue = record.outcome === "agreed" && commitsToResult(policy);
-  require((record.resultCommitment !== null) === resultDue, "wrong-outcome", "the result is committed to exactly if it must be");
+  require((record.resultCommitment !== null) ===
+    resultDue, "wrong-outcome", "the result is committed to exactly if it must be");
 }
 
 function isPossible(policy: Policy, support: Support, voters: ReadonlySet<number>): boolean {
@@ -198,7 +220,7 @@ function isPossible(policy: Policy, support: Support, voters: ReadonlySet<number
       return (
         cluster <= support.reach &&
         support.reach <= voters.size &&
-        cluster === 0 === (voters.size === 0) &&
+        (cluster === 0) === (voters.size === 0) &&
         support.owners.every((owner) => voters.has(owner))
       );
     }

@@ -33,10 +33,11 @@ export function isAllowedName(name: string): boolean {
 
 /** The places that a bitmap over `places` names, ascending. */
 export function decodeBitmap(bytes: Uint8Array, places: number): number[] {
-  if (bytes.length !== Math.ceil(places / 8)) throw new DecodeError(`${bytes.length} bytes are no bitmap over ${places} places`);
+  if (bytes.length !== Math.ceil(places / 8))
+    throw new DecodeError(`${bytes.length} bytes are no bitmap over ${places} places`);
   const found: number[] = [];
   for (let place = 0; place < 8 * bytes.length; place++) {
-    if (((bytes[Math.floor(place / 8)]! >> place % 8) & 1) === 0) continue;
+    if (((bytes[Math.floor(place / 8)]! >> (place % 8)) & 1) === 0) continue;
     if (place >= places) throw new DecodeError("a padding bit of a bitmap is set");
     found.push(place);
   }

@@ -11,7 +11,12 @@ const IDENTITY = Uint8Array.of(1, ...new Uint8Array(31));
 
 /** The bytes of a COSE_Sign1's Sig_structure (RFC 9052 section 4.4) with empty external data. */
 export function signature1(protectedHeader: Uint8Array, payload: Uint8Array): Uint8Array {
-  return encodeArray([encodeText("Signature1"), encodeBytes(protectedHeader), encodeBytes(EMPTY), encodeBytes(payload)]);
+  return encodeArray([
+    encodeText("Signature1"),
+    encodeBytes(protectedHeader),
+    encodeBytes(EMPTY),
+    encodeBytes(payload),
+  ]);
 }
 
 /** The media type of a statement; it keeps a signature of one kind from passing for another. */

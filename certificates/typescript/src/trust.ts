@@ -35,7 +35,13 @@ export class TrustRoot {
   readonly governanceSeq: number;
   readonly #labels: LabelTables;
 
-  private constructor(genesis: Genesis, labels: LabelTables, epochs: readonly Epoch[], terms: readonly Term[], governanceSeq: number) {
+  private constructor(
+    genesis: Genesis,
+    labels: LabelTables,
+    epochs: readonly Epoch[],
+    terms: readonly Term[],
+    governanceSeq: number,
+  ) {
     this.genesis = genesis;
     this.epochs = epochs;
     this.terms = terms;
@@ -105,7 +111,10 @@ export class TrustRoot {
     demand(equal(entry.genesis, this.genesis.digest), "its entry is of another market");
     // 5
     const place = { seq: header.seq, index: link.index };
-    demand(place.seq > last.seq || (place.seq === last.seq && place.index > last.index), "it does not follow the link before");
+    demand(
+      place.seq > last.seq || (place.seq === last.seq && place.index > last.index),
+      "it does not follow the link before",
+    );
     // 6, 7
     const governanceSeq = Math.max(this.governanceSeq, header.seq);
     const [epochs, terms] =

@@ -29,7 +29,13 @@ export class Verified {
   /** The committee that attested it. */
   readonly committee: Committee;
 
-  private constructor(certificate: Certificate, attestations: readonly Attestation[], trust: TrustRoot, committee: Committee, charter: Charter) {
+  private constructor(
+    certificate: Certificate,
+    attestations: readonly Attestation[],
+    trust: TrustRoot,
+    committee: Committee,
+    charter: Charter,
+  ) {
     this.#certificate = certificate;
     this.#attestations = attestations;
     this.#trust = trust;
@@ -176,7 +182,8 @@ async function requireMarket(header: Header, { chain }: Attachments, trust: Trus
 /** Steps 6b and 6c. */
 function requireEpoch({ epoch, config, seq }: Header, trust: TrustRoot): Epoch {
   const found = trust.epoch(epoch, config);
-  require(found !== null, "unknown-committee", `the committee of epoch ${epoch} is not known; extend the trust root by a governance chain`);
+  require(found !==
+    null, "unknown-committee", `the committee of epoch ${epoch} is not known; extend the trust root by a governance chain`);
   require(isWithin(found, seq), "outside-epoch", `seq ${seq} is outside epoch ${epoch}`);
   return found;
 }
@@ -197,8 +204,11 @@ function requireSameFacts(header: Header, record: InferenceRecord): void {
 function requireCharter(record: InferenceRecord, trust: TrustRoot): Charter {
   const terms = trust.termsOf(record.charter);
   const known = terms[0];
-  require(known !== undefined, "unknown-charter", "the charter is not known; extend the trust root by a governance chain");
-  require(terms.some((term) => isWithin(term, record.seq)), "charter-not-in-force", `the charter is not in force at seq ${record.seq}`);
+  require(known !==
+    undefined, "unknown-charter", "the charter is not known; extend the trust root by a governance chain");
+  require(terms.some((term) =>
+    isWithin(term, record.seq),
+  ), "charter-not-in-force", `the charter is not in force at seq ${record.seq}`);
   return known.charter;
 }
 

@@ -21,7 +21,12 @@ export interface ConflictVector {
   readonly a: string;
   readonly b: string;
   readonly opening: string | null;
-  readonly expect: { readonly verdict: string; readonly kind?: string; readonly guilty?: readonly string[]; readonly missing?: string };
+  readonly expect: {
+    readonly verdict: string;
+    readonly kind?: string;
+    readonly guilty?: readonly string[];
+    readonly missing?: string;
+  };
 }
 
 /** All vectors of a folder; there must be some. */

@@ -48,7 +48,11 @@ for (const vector of vectors("invalid")) {
 for (const { name, a, b, opening, expect, ...trusted } of vectors<ConflictVector>("conflicts")) {
   test(`conflict: ${name}`, async () => {
     const trust = await trustOf(trusted);
-    const found = checkConflict(await verify(unhex(a), trust), await verify(unhex(b), trust), opening === null ? null : unhex(opening));
+    const found = checkConflict(
+      await verify(unhex(a), trust),
+      await verify(unhex(b), trust),
+      opening === null ? null : unhex(opening),
+    );
     const guilty = "guilty" in found ? { guilty: found.guilty.map(toHex) } : {};
     assert.deepEqual({ ...found, ...guilty }, expect);
   });
