@@ -45,7 +45,9 @@ pub fn mutate(certificate: &Certificate, donor: &Certificate, dice: &mut Dice) -
             let places = raw.items[3].len() / 64;
             let (from, to) = (dice.below(places), dice.below(places));
             let (chunks, _) = raw.items[3].as_chunks_mut::<64>();
-            chunks.swap(from, to);
+            if places > 0 {
+                chunks.swap(from, to);
+            }
         }
         3 => {
             let item = dice.below(5);
