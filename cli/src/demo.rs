@@ -5,10 +5,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use dropbear_certificates::Outcome;
+use dropbear_certificates::{Assurance, Outcome};
 use dropbear_model_node::zoo::Photo;
 use tokio::process::Command;
 
+use crate::cert::Root;
 use crate::infer::Client;
 use crate::up::Market;
 use crate::{Verdict, init, layout, zoo};
@@ -58,7 +59,7 @@ fn step(title: &str) {
 
 async fn show(market: &mut Market, dir: &std::path::Path, photos: &[Photo]) -> anyhow::Result<()> {
     let genesis = layout::genesis(dir);
-    let client = Client::new(&market.url()?, "imagenet", &genesis, None)?;
+    let client = Client::new(&market.url()?, "imagenet", Root::of_genesis(&genesis)?, None)?;
     let certificates = dir.join("certificates");
     std::fs::create_dir(&certificates).context("cannot make a folder for certificates")?;
 
@@ -113,7 +114,7 @@ async fn show(market: &mut Market, dir: &std::path::Path, photos: &[Photo]) -> a
         let answer = client.ask(&image).await?;
         ensure!(answer.verified.record().outcome == Outcome::NoAgreement, "{DISPUTED} should be disputed");
         println!("  {DISPUTED}: votes {}, certified as: no agreement", Client::tally(&answer.verified));
-        let lenient = Client::new(&market.url()?, "imagenet", &genesis, Some("supported".into()))?;
+        let lenient = Client::new(&market.url()?, "imagenet", Root::of_genesis(&genesis)?, Some(Assurance::Supported))?;
         let answer = lenient.ask(&image).await?;
         println!("  asked again for no more than `supported`: {}", lenient.label(&answer.verified));
     }

@@ -1,11 +1,13 @@
 //! Asking a gateway, and believing only what verifies.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
-use dropbear_certificates::{Outcome, Seed, Verified};
+use dropbear_certificates::request::{RequestTerms, SignedRequest};
+use dropbear_certificates::{Assurance, Outcome, SecretKey, Seed, Verified};
+use dropbear_wire::files::read_key;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -27,8 +29,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     trust: Trust,
     /// The assurance to demand: supported, decisive or robust; the group's default if not given.
-    #[arg(long)]
-    assurance: Option<String>,
+    #[arg(long, value_parser = assurance)]
+    assurance: Option<Assurance>,
+    /// Your key file: requests are then signed, and nobody can claim that you asked, or how often.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// A folder to save each answer (NAME.json) and certificate (NAME.cert) in.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -47,9 +52,13 @@ pub(crate) struct Client {
     http: reqwest::Client,
     gateway: String,
     group: String,
-    assurance: Option<String>,
+    assurance: Option<Assurance>,
+    key: Option<SecretKey>,
     pub(crate) root: Root,
 }
+
+/// A signed request stays open this long.
+const SIGNED_LIFETIME_MS: u64 = 60_000;
 
 #[derive(Deserialize)]
 struct Failure {
@@ -58,19 +67,44 @@ struct Failure {
 }
 
 impl Client {
-    pub(crate) fn new(gateway: &str, group: &str, trust: &Path, assurance: Option<String>) -> anyhow::Result<Self> {
+    pub(crate) fn new(gateway: &str, group: &str, root: Root, assurance: Option<Assurance>) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
         let gateway = gateway.trim_end_matches('/').to_owned();
-        Ok(Self { http, gateway, group: group.to_owned(), assurance, root: Root::read(trust)? })
+        Ok(Self { http, gateway, group: group.to_owned(), assurance, key: None, root })
+    }
+
+    /// Signs each request with this key.
+    pub(crate) fn signing(self, key: Option<SecretKey>) -> Self {
+        Self { key, ..self }
+    }
+
+    /// The request's parameters; signed, if there is a key.
+    fn parameters(&self, image: &[u8], seed: &Seed, nonce: [u8; 16]) -> anyhow::Result<Value> {
+        let mut parameters = json!({ "seed": BASE64URL_NOPAD.encode(&seed.0), "nonce": HEXLOWER.encode(&nonce) });
+        if let Some(assurance) = self.assurance {
+            parameters["assurance"] = json!(assurance.name());
+        }
+        let Some(key) = &self.key else { return Ok(parameters) };
+        let charter = self.root.charter(&self.group)?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("this clock is before 1970")?;
+        let terms = RequestTerms {
+            genesis: self.root.digest(),
+            group: self.group.clone(),
+            input: image_digest(image),
+            expiry_ms: u64::try_from(now.as_millis())? + SIGNED_LIFETIME_MS,
+            demand: self.assurance.unwrap_or(charter.assurance),
+        };
+        parameters["expiry_ms"] = json!(terms.expiry_ms);
+        let signed = SignedRequest::by_client(terms, key, seed, nonce);
+        parameters["client_key"] = json!(HEXLOWER.encode(key.public().as_bytes()));
+        parameters["client_signature"] = json!(HEXLOWER.encode(&signed.signature));
+        Ok(parameters)
     }
 
     /// Asks, verifies, and checks that the answer is about this image and this request.
     pub(crate) async fn ask(&self, image: &[u8]) -> anyhow::Result<Answer> {
         let (seed, nonce) = (Seed(random()?), random::<16>()?);
-        let mut parameters = json!({ "seed": BASE64URL_NOPAD.encode(&seed.0), "nonce": HEXLOWER.encode(&nonce) });
-        if let Some(assurance) = &self.assurance {
-            parameters["assurance"] = json!(assurance);
-        }
+        let parameters = self.parameters(image, &seed, nonce)?;
         let input = json!({ "name": "image", "shape": [1], "datatype": "BYTES", "data": [BASE64.encode(image)] });
         let body = json!({ "inputs": [input], "parameters": parameters });
         let started = Instant::now();
@@ -104,7 +138,8 @@ impl Client {
         let mine = verified.is_about(&image_digest(image)) == Some(true)
             && shown.opening.seed_digest == seed.digest()
             && shown.nonce == *nonce
-            && verified.record().group == self.group;
+            && verified.record().group == self.group
+            && self.key.as_ref().is_none_or(|key| shown.key == key.public());
         if mine { Ok(()) } else { bail!("the gateway's certificate is valid, but answers another request") }
     }
 
@@ -126,6 +161,10 @@ impl Client {
     }
 }
 
+fn assurance(name: &str) -> Result<Assurance, String> {
+    Assurance::from_name(name).ok_or_else(|| "supported, decisive or robust".into())
+}
+
 fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).context("this system has no random numbers")?;
@@ -133,7 +172,8 @@ fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
 }
 
 pub(crate) async fn run(args: Args, json: bool) -> anyhow::Result<Verdict> {
-    let client = Client::new(&args.gateway, &args.group, &args.trust.trust, args.assurance)?;
+    let key = args.key.as_deref().map(read_key).transpose()?;
+    let client = Client::new(&args.gateway, &args.group, Root::read(&args.trust)?, args.assurance)?.signing(key);
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     }

@@ -1,5 +1,6 @@
 //! Running a whole market on one machine.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -113,12 +114,17 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Verdict> {
 
 fn print(dir: &Path, market: &Market) -> anyhow::Result<()> {
     let url = market.url()?;
+    let mut text = String::new();
     for running in &market.services {
-        println!("{:<12} {:<16} {}", running.service.kind.command(), running.service.name, running.address);
+        let (kind, name) = (running.service.kind.command(), &running.service.name);
+        text.push_str(&format!("{kind:<12} {name:<16} {}\n", running.address));
     }
-    println!("\nready: {url}  (Ctrl-C stops everything)\n");
-    println!("  dropbear infer PHOTO.jpg --gateway {url} --trust {}", layout::genesis(dir).display());
-    println!("  dropbear status {}", dir.display());
+    let genesis = layout::genesis(dir);
+    text.push_str(&format!("\n  dropbear infer PHOTO.jpg --gateway {url} --trust {}\n", genesis.display()));
+    text.push_str(&format!("  dropbear status {}\n\n", dir.display()));
+    text.push_str(&format!("ready: {url}  (Ctrl-C stops everything)\n"));
+    // The market runs whether or not anybody reads this.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
 }
 

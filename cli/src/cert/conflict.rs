@@ -25,7 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, json: bool) -> anyhow::Result<Verdict> {
-    let root = Root::read(&args.trust.trust)?;
+    let root = Root::read(&args.trust)?;
     let (a, b) = (verified(&root, &args.a)?, verified(&root, &args.b)?);
     let opening = match &args.opening {
         Some(path) => {

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, json: bool) -> anyhow::Result<Verdict> {
-    let root = Root::read(&args.trust.trust)?;
+    let root = Root::read(&args.trust)?;
     let bytes =
         std::fs::read(&args.certificate).with_context(|| format!("cannot read {}", args.certificate.display()))?;
     let verified = match root.verify(&bytes) {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
+use dropbear_certificates::chain::GovernanceChain;
 use dropbear_certificates::effort::{Effort, KeyTables, SeenQuorums};
 use dropbear_certificates::genesis_json::LabelTables;
 use dropbear_certificates::request::input_digest;
@@ -58,7 +59,18 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(trust: &Trust) -> anyhow::Result<Self> {
+        let root = Self::of_genesis(&trust.trust)?;
+        let Some(path) = &trust.chain else { return Ok(root) };
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let extended = GovernanceChain::from_bytes(&bytes).and_then(|chain| root.trust.extended(&chain));
+        match extended {
+            Ok(trust) => Ok(Self { trust, ..root }),
+            Err(refusal) => bail!("the governance chain {} is refused: {refusal}", path.display()),
+        }
+    }
+
+    pub(crate) fn of_genesis(path: &Path) -> anyhow::Result<Self> {
         let (genesis, labels) = read_genesis(path)?;
         Ok(Self { trust: TrustRoot::new(genesis), labels })
     }
@@ -68,6 +80,17 @@ impl Root {
         let table = charter.labels.and_then(|digest| self.labels.get(&digest));
         let label = table.and_then(|table| table.get(class as usize));
         label.cloned().unwrap_or_else(|| format!("class {class}"))
+    }
+
+    /// The genesis digest.
+    pub(crate) fn digest(&self) -> Digest {
+        self.trust.digest()
+    }
+
+    /// The charter of a group, as genesis has it.
+    pub(crate) fn charter(&self, group: &str) -> anyhow::Result<&Charter> {
+        let charter = self.trust.genesis().charters.iter().find(|charter| charter.group == group);
+        charter.with_context(|| format!("the trust root knows no group `{group}`"))
     }
 
     /// Verifies certificate bytes.
@@ -117,7 +140,7 @@ fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn verify(args: &VerifyArgs, json: bool) -> anyhow::Result<Verdict> {
-    let root = Root::read(&args.trust.trust)?;
+    let root = Root::read(&args.trust)?;
     let image = match &args.image {
         Some(path) => {
             let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -34,12 +34,14 @@ pub(super) fn statement(root: &Root, verified: &Verified, image_given: bool) -> 
         }
         None => line("models", format!("the set {} (not shown)", record.model_set.short())),
     }
-    let members = &root.trust.genesis().committee.members;
+    let (members, quorum) = (&verified.committee().members, verified.committee().quorum());
     let signers: Vec<_> = verified.signers().iter().map(|place| members[*place].name.as_str()).collect();
-    let quorum = root.trust.genesis().committee.quorum();
     line("attested by", format!("{} ({} of {}, quorum {quorum})", signers.join(", "), signers.len(), members.len()));
     line("when", format!("{}, block {}, leaf {}", time(record.agreed_ms), record.seq, record.leaf_index));
     line("trust root", format!("genesis {}, made {}", record.genesis, time(root.trust.genesis().created_ms)));
+    if !verified.is_trust_current() {
+        line("", "signed after governance changes that this trust root has not seen: fetch the chain".into());
+    }
     line("not proven", "that the named weights computed these votes; that the owners are independent".into());
     line("", "of each other (they disclose it); that nobody asked before under another nonce.".into());
     text
