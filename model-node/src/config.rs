@@ -28,11 +28,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use dropbear_certificates::{Genesis, SecretKey, genesis_json};
+use dropbear_certificates::{Genesis, SecretKey};
+use dropbear_wire::files::{read_genesis, read_key};
 use serde::Deserialize;
 
 use crate::batcher::Limits;
-use crate::key_file;
 use crate::node::NodeError;
 use crate::pool::Threads;
 
@@ -46,7 +46,7 @@ pub struct NodeConfig {
     pub group: String,
     /// The market's genesis, `genesis.json`.
     pub genesis: PathBuf,
-    /// The owner's key file, see [`key_file`].
+    /// The owner's key file, see [`dropbear_wire::files`].
     pub key: PathBuf,
     /// Where the node listens; a loopback address, port 0 for any free one.
     pub listen: SocketAddr,
@@ -176,12 +176,10 @@ impl NodeConfig {
     /// # Errors
     /// [`NodeError`] if one of them cannot be used.
     pub fn settings(&self) -> Result<Settings, NodeError> {
-        let json = fs::read(&self.genesis).map_err(|error| ConfigError::Read(self.genesis.clone(), error))?;
-        let (genesis, _labels) =
-            genesis_json::from_json(&json).map_err(|error| NodeError::Genesis(self.genesis.clone(), error))?;
+        let (genesis, _labels) = read_genesis(&self.genesis)?;
         Ok(Settings {
             owner: self.owner.clone(),
-            key: Arc::new(key_file::read(&self.key)?),
+            key: Arc::new(read_key(&self.key)?),
             group: self.group.clone(),
             genesis,
             listen: self.listen,

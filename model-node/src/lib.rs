@@ -17,7 +17,6 @@ pub mod batcher;
 pub mod config;
 mod follow;
 pub mod journal;
-pub mod key_file;
 pub mod model;
 pub mod node;
 pub mod pool;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dropbear_certificates::genesis_json::GenesisFileError;
 use dropbear_models::{Manifest, ManifestError, OnnxOptions, Runtime, RuntimeError, Task};
 use dropbear_wire::MESSAGE_BYTES_MAX;
+use dropbear_wire::files::FileError;
 use dropbear_wire::listen::{self, ListenError};
 use dropbear_wire::v1::model_node_server::ModelNodeServer;
 use tokio::net::TcpListener;
@@ -21,7 +21,6 @@ use tracing::{info, warn};
 use crate::config::{ConfigError, NodeConfig, Settings};
 use crate::follow::follow;
 use crate::journal::{Journal, JournalError};
-use crate::key_file::KeyFileError;
 use crate::model::classification::ImageClassifier;
 use crate::model::identity::Identity;
 use crate::model::{Model, ModelError};
@@ -42,12 +41,9 @@ pub enum NodeError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The genesis.
-    #[error("{0} is not a genesis: {1}")]
-    Genesis(PathBuf, GenesisFileError),
-    /// The key.
+    /// The genesis or the key.
     #[error(transparent)]
-    Key(#[from] KeyFileError),
+    File(#[from] FileError),
     /// The manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),

@@ -18,8 +18,9 @@ use dropbear_certificates::{
 };
 use dropbear_model_node::batcher::Limits;
 use dropbear_model_node::pool::Threads;
-use dropbear_model_node::{Model, Node, Settings, key_file};
+use dropbear_model_node::{Model, Node, Settings};
 use dropbear_wire::client;
+use dropbear_wire::files::write_seed;
 use dropbear_wire::v1::{InferItem, InferReply, InferRequest, Tensor};
 use tempfile::TempDir;
 
@@ -198,6 +199,6 @@ pub(crate) fn bytes(data: &str) -> Tensor {
 pub(crate) fn write_genesis_and_key(market: &Market) -> (PathBuf, PathBuf) {
     let (genesis, owner_key) = (market.folder.path().join("genesis.json"), market.folder.path().join("owner.key"));
     std::fs::write(&genesis, to_json(&market.genesis, &LabelTables::new())).unwrap();
-    key_file::create(&owner_key, &owner_seed()).unwrap();
+    write_seed(&owner_key, &owner_seed()).unwrap();
     (genesis, owner_key)
 }
