@@ -66,7 +66,7 @@ async fn show(market: &mut Market, dir: &std::path::Path, photos: &[Photo]) -> a
     step("real photos, classified by all four models, agreed on, certified");
     let (mut right, mut labelled, mut total) = (0, 0, Duration::ZERO);
     let mut files = Vec::new();
-    println!("  {:<22} {:<26} {:<6} {:<9} {:>6}", "PHOTO", "LABEL", "VOTES", "ASSURANCE", "MS");
+    println!("  {:<22} {:<26} {:<8} {:<9} {:>6}", "PHOTO", "LABEL", "VOTES", "ASSURANCE", "MS");
     for photo in photos.iter().filter(|photo| photo.class.is_some()) {
         let image = std::fs::read(&photo.path)?;
         let answer = client.ask(&image).await?;
@@ -77,7 +77,7 @@ async fn show(market: &mut Market, dir: &std::path::Path, photos: &[Photo]) -> a
         let hit = answer.verified.class() == photo.class;
         (labelled, right, total) = (labelled + 1, right + usize::from(hit), total + answer.latency);
         println!(
-            "  {name:<22} {:<26} {:<6} {:<9} {:>6.0}{}",
+            "  {name:<22} {:<26} {:<8} {:<9} {:>6.0}{}",
             client.label(&answer.verified),
             Client::tally(&answer.verified),
             answer.verified.record().assurance.name(),
@@ -89,6 +89,8 @@ async fn show(market: &mut Market, dir: &std::path::Path, photos: &[Photo]) -> a
         "  {right} of {labelled} as their publisher labels them; {:.0} ms on average",
         total.as_secs_f64() * 1e3 / f64::from(labelled)
     );
+
+    println!("  `3 of 4`: three equal ballots are robust already, so the slowest owner's was not awaited");
 
     step("each certificate, verified offline by a process of its own");
     for (photo, file) in &files {
@@ -127,7 +129,7 @@ async fn show(market: &mut Market, dir: &std::path::Path, photos: &[Photo]) -> a
     for photo in photos.iter().filter(|photo| photo.class.is_some()).take(PHOTOS_AFTER_KILL) {
         let answer = client.ask(&std::fs::read(&photo.path)?).await?;
         println!(
-            "  {:<22} {:<26} {:<16} {:>6.0} ms",
+            "  {:<22} {:<26} {:<8} {:>6.0} ms",
             file_name(photo),
             client.label(&answer.verified),
             Client::tally(&answer.verified),

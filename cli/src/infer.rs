@@ -152,12 +152,12 @@ impl Client {
         }
     }
 
-    /// The tally, winner first: `3-1`.
+    /// The tally, winner first: `3-1`, or `3 of 4` where not every owner's ballot was needed or came.
     pub(crate) fn tally(verified: &Verified) -> String {
         let (counts, _) = verified.record().counts();
         let votes: Vec<_> = counts.iter().map(ToString::to_string).collect();
-        let missing = verified.record().owners - counts.iter().sum::<usize>();
-        if missing == 0 { votes.join("-") } else { format!("{} +{missing} missing", votes.join("-")) }
+        let (votes, counted, owners) = (votes.join("-"), counts.iter().sum::<usize>(), verified.record().owners);
+        if counted == owners { votes } else { format!("{votes} of {owners}") }
     }
 }
 

@@ -219,7 +219,7 @@ engine_addresses = {engine_addresses}
 # The ledger and the engine's journals. Never restore a copy of it: the coordinator could contradict itself.
 data_dir = "data"
 # How long a view waits for its leader before the next one takes over.
-leader_timeout_ms = 1000
+leader_timeout_ms = 500
 # The longest wait for more entries when the market is busy; an idle market never waits.
 block_interval_ms_max = 250
 # Entries that wait for their block, in bytes.

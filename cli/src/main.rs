@@ -61,7 +61,20 @@ enum Verdict {
     Bad,
 }
 
+/// `dropbear … | head` is no bug: whoever closes the pipe has read enough.
+fn exit_quietly_on_broken_pipe() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str().is_some_and(|text| text.contains("Broken pipe")) {
+            // What a shell sees of a program that SIGPIPE ended.
+            std::process::exit(141);
+        }
+        report(panic);
+    }));
+}
+
 fn main() -> ExitCode {
+    exit_quietly_on_broken_pipe();
     let Cli { json, command } = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

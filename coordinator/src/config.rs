@@ -36,7 +36,7 @@ pub struct CoordinatorConfig {
 
 mod defaults {
     pub(super) const fn leader_timeout_ms() -> u64 {
-        1000
+        500
     }
 
     pub(super) const fn block_interval_ms_max() -> u64 {
