@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use dropbear_certificates::{Assurance, Outcome};
+use dropbear_certificates::{Assurance, Certificate, Outcome};
 use dropbear_model_node::zoo::Photo;
 use tokio::process::Command;
 
@@ -99,11 +99,13 @@ async fn show(market: &mut Market, dir: &std::path::Path, photos: &[Photo]) -> a
     let bytes = files.first().map(|(_, file)| std::fs::metadata(file).map(|meta| meta.len())).transpose()?.unwrap_or(0);
     println!("  {} of {} verified, {bytes} bytes each with everything shown", files.len(), files.len());
 
-    step("one flipped byte");
+    step("the same certificate for another request: one bit flipped");
     let (photo, file) = files.first().context("no photos")?;
     let mut tampered = std::fs::read(file)?;
-    let middle = tampered.len() / 2;
-    tampered[middle] ^= 1;
+    let request = Certificate::from_bytes(&tampered)?.record().request;
+    let place =
+        tampered.windows(32).position(|bytes| bytes == request.as_bytes()).context("a record without its id")?;
+    tampered[place] ^= 1;
     let tampered_file = certificates.join("tampered.cert");
     std::fs::write(&tampered_file, tampered)?;
     let refusal = verify_output(&genesis, &tampered_file, photo).await?;
