@@ -1,1 +1,8 @@
 //! Measurements printed beside their baseline, taken in one run.
+//!
+//! A figure alone says little on a shared machine. Everything here is measured in pairs, interleaved, and printed with its
+//! spread: [`overhead`] puts certified answers beside uncertified ones of the same market.
+
+pub mod load;
+pub mod overhead;
+pub mod process;

@@ -1,5 +1,6 @@
 //! The one binary: every service and every command.
 
+mod bench;
 mod cert;
 mod demo;
 mod infer;
@@ -45,6 +46,9 @@ enum Command {
     /// The sample models.
     #[command(subcommand)]
     Zoo(zoo::Command),
+    /// Measurements, each beside its baseline.
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Run one coordinator.
     Coordinator(service::Args),
     /// Run one model node.
@@ -109,6 +113,7 @@ async fn run(command: Command, json: bool) -> anyhow::Result<Verdict> {
         Command::Infer(args) => infer::run(args, json).await,
         Command::Cert(command) => cert::run(command, json),
         Command::Zoo(command) => zoo::run(command, json).await,
+        Command::Bench(command) => bench::run(command).await,
         Command::Coordinator(args) => service::run(service::Kind::Coordinator, args).await,
         Command::ModelNode(args) => service::run(service::Kind::ModelNode, args).await,
         Command::Gateway(args) => service::run(service::Kind::Gateway, args).await,

@@ -1,0 +1,105 @@
+//! A closed-loop load generator: so many clients, each asking again as soon as it is answered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Why a load run is worthless.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The service cannot be asked.
+    #[error("the gateway does not answer: {0}")]
+    Http(#[from] reqwest::Error),
+    /// It answered with an error.
+    #[error("the gateway answered {0}: {1}")]
+    Status(u16, String),
+    /// A client task panicked.
+    #[error("a client of the load generator failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// One question, asked again and again.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Where to post it.
+    pub url: String,
+    /// The `Content-Type`.
+    pub content_type: &'static str,
+    /// What to post; taken in turn.
+    pub bodies: Arc<Vec<Vec<u8>>>,
+}
+
+/// What a load run measured.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// From the first question to the last answer.
+    pub elapsed: Duration,
+    /// Each answer's latency, ascending.
+    pub latencies: Vec<Duration>,
+}
+
+impl Run {
+    /// Answers per second.
+    #[must_use]
+    pub fn throughput(&self) -> f64 {
+        self.latencies.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// The latency that this share of the answers does not exceed, in milliseconds; 0 for no answers.
+    #[must_use]
+    pub fn quantile_ms(&self, share: f64) -> f64 {
+        let last = self.latencies.len().saturating_sub(1);
+        let place = (last as f64 * share).round() as usize;
+        self.latencies.get(place).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
+    }
+}
+
+/// Asks for `duration` with `clients` at once.
+///
+/// # Errors
+/// [`LoadError`] at the first answer that is not a success: a benchmark of failures is none.
+pub async fn run(question: &Question, clients: usize, duration: Duration) -> Result<Run, LoadError> {
+    let started = Instant::now();
+    let tasks: Vec<_> =
+        (0..clients).map(|client| tokio::spawn(ask(question.clone(), client, started + duration))).collect();
+    let mut latencies = Vec::new();
+    for task in tasks {
+        latencies.extend(task.await??);
+    }
+    latencies.sort_unstable();
+    Ok(Run { elapsed: started.elapsed(), latencies })
+}
+
+async fn ask(question: Question, client: usize, until: Instant) -> Result<Vec<Duration>, LoadError> {
+    let http = reqwest::Client::builder().build()?;
+    let mut latencies = Vec::new();
+    for body in question.bodies.iter().cycle().skip(client) {
+        let asked = Instant::now();
+        if asked >= until {
+            break;
+        }
+        let request = http.post(&question.url).header("content-type", question.content_type).body(body.clone());
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        let text = response.bytes().await?;
+        if status != 200 {
+            return Err(LoadError::Status(status, String::from_utf8_lossy(&text).chars().take(300).collect()));
+        }
+        latencies.push(asked.elapsed());
+    }
+    Ok(latencies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_a_known_run() {
+        let latencies = (1..=101).map(Duration::from_millis).collect();
+        let run = Run { elapsed: Duration::from_secs(2), latencies };
+        assert!((run.throughput() - 50.5).abs() < 1e-9);
+        assert!((run.quantile_ms(0.5) - 51.0).abs() < 1e-9);
+        assert!((run.quantile_ms(1.0) - 101.0).abs() < 1e-9);
+        assert!(Run::default().quantile_ms(0.5).abs() < 1e-9);
+    }
+}
