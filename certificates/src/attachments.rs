@@ -17,6 +17,8 @@ use crate::request::RequestOpening;
 
 const MODEL_SET_BYTES_MAX: usize = 32_768;
 const STATEMENT_BYTES_MAX: usize = 512;
+/// The last place of a group or an owner.
+const PLACE_MAX: u64 = PLACES_MAX as u64 - 1;
 
 /// What the holder can show beyond the record; each part opens one of its commitments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -203,7 +205,7 @@ fn decode_single_votes(input: &mut Decoder<'_>) -> Result<Vec<(usize, ValueOpeni
     let mut openings: Vec<(usize, ValueOpening)> = Vec::new();
     for _ in 0..input.array(PLACES_MAX)? {
         input.array_of(3)?;
-        let group = input.uint_max(PLACES_MAX as u64)? as usize;
+        let group = input.uint_max(PLACE_MAX)? as usize;
         if openings.last().is_some_and(|(last, _)| *last >= group) {
             return Err(CborError::NotDeterministic);
         }
@@ -236,7 +238,7 @@ impl BallotProof {
     fn decode(input: &mut Decoder<'_>) -> Result<Self, CborError> {
         input.array_of(7)?;
         Ok(Self {
-            owner: input.uint_max(PLACES_MAX as u64)? as usize,
+            owner: input.uint_max(PLACE_MAX)? as usize,
             statement: input.bytes(STATEMENT_BYTES_MAX)?.to_vec(),
             signature: input.fixed()?,
             output: input.digest()?,

@@ -11,7 +11,7 @@ use crate::bitmap::Bitmap;
 use crate::cbor::{CborError, Decoder, Encoder};
 use crate::digest::Digest;
 use crate::genesis::Committee;
-use crate::header::{Header, TEMPLATE_BYTES_MAX};
+use crate::header::{Header, TEMPLATE_BYTES_MAX, ledger_leaf};
 use crate::key::PublicKey;
 use crate::merkle;
 use crate::verify::Verified;
@@ -48,20 +48,30 @@ impl Attested {
 }
 
 /// What stands at an earlier seq under a later header's ledger root: that header, and its path in the ledger tree.
+///
+/// The template is kept as it came: a traitorous quorum may have put there what is no header at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerOpening {
-    /// The earlier header, by the later one's account.
-    pub header: Header,
+    /// Template of the earlier header, by the later one's account.
+    pub template: Vec<u8>,
+    /// Its record root.
+    pub record_root: Digest,
     /// Its inclusion path in the ledger tree: leaf `seq - 1` of a tree of `later seq - 1`.
     pub path: Vec<Digest>,
 }
 
 impl LedgerOpening {
+    /// The opening of this header.
+    #[must_use]
+    pub fn new(header: &Header, path: Vec<Digest>) -> Self {
+        Self { template: header.template(), record_root: header.record_root, path }
+    }
+
     /// Deterministic encoding.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Encoder::new();
-        out.array(4).uint(VERSION).bytes(&self.header.template()).digest(&self.header.record_root);
+        out.array(4).uint(VERSION).bytes(&self.template).digest(&self.record_root);
         encode_path(&mut out, &self.path);
         out.finish()
     }
@@ -69,22 +79,25 @@ impl LedgerOpening {
     /// Reads what [`LedgerOpening::to_bytes`] wrote; nothing is verified.
     ///
     /// # Errors
-    /// [`CborError`] if the bytes are no opening.
+    /// [`CborError`] if the bytes are no opening: they are refused as `malformed`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
         let mut input = Decoder::new(bytes);
         input.array_of(4)?;
         input.key(VERSION)?;
-        let template = input.bytes(TEMPLATE_BYTES_MAX)?;
-        let header = Header::from_template(template, input.digest()?)?;
-        let path = decode_path(&mut input)?;
+        let template = input.bytes(TEMPLATE_BYTES_MAX)?.to_vec();
+        let (record_root, path) = (input.digest()?, decode_path(&mut input)?);
         input.finish()?;
-        Ok(Self { header, path })
+        Ok(Self { template, record_root, path })
     }
 
     /// Whether this is what `later`'s ledger root holds at `seq`.
     fn opens(&self, later: &Header, seq: u64) -> bool {
-        let root = merkle::root_from_path(self.header.leaf(), seq - 1, later.seq - 1, &self.path);
-        root == Some(later.ledger_root)
+        let leaf = ledger_leaf(&self.template, &self.record_root);
+        merkle::root_from_path(leaf, seq - 1, later.seq - 1, &self.path) == Some(later.ledger_root)
+    }
+
+    fn is_of(&self, header: &Header) -> bool {
+        self.record_root == header.record_root && self.template == header.template()
     }
 }
 
@@ -149,7 +162,7 @@ pub fn check_headers(a: &Attested, b: &Attested, opening: Option<&LedgerOpening>
         Some(opening) if !opening.opens(&later.header, earlier.header.seq) => {
             Verdict::Unresolved(Missing::OtherOpening)
         }
-        Some(opening) if opening.header == earlier.header => Verdict::Consistent,
+        Some(opening) if opening.is_of(&earlier.header) => Verdict::Consistent,
         Some(_) => conflict(ConflictKind::Rewritten),
     }
 }

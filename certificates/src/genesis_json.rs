@@ -1,13 +1,18 @@
 //! `genesis.json`: the readable form of a genesis, with its label tables. Keys and digests are lower-case hex.
 //!
 //! The digest is computed from the deterministic encoding of what was read, never from the JSON text; a `digest` field
-//! that disagrees is refused.
+//! that disagrees is refused. So are members that are unknown, repeated or null, numbers that are no plain integers, and
+//! arrays in place of objects.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::charter::{Charter, Seat, labels_digest};
 use crate::digest::Digest;
@@ -29,6 +34,36 @@ pub enum GenesisFileError {
     Genesis(#[from] GenesisError),
 }
 
+/// A JSON object. What serde derives takes an array of the members, too.
+#[derive(Clone, Copy, Serialize)]
+#[serde(transparent)]
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+    }
+}
+
+/// A member that may be absent, but is never null.
+fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -36,10 +71,10 @@ struct File {
     market: String,
     digest: String,
     created_ms: u64,
-    rules: RulesFile,
-    committee: CommitteeFile,
-    gateways: Vec<GatewayFile>,
-    groups: Vec<CharterFile>,
+    rules: Object<RulesFile>,
+    committee: Object<CommitteeFile>,
+    gateways: Vec<Object<GatewayFile>>,
+    groups: Vec<Object<CharterFile>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,7 +88,7 @@ struct RulesFile {
 #[serde(deny_unknown_fields)]
 struct CommitteeFile {
     epoch: u64,
-    members: Vec<MemberFile>,
+    members: Vec<Object<MemberFile>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,7 +118,7 @@ struct CharterFile {
     notice_blocks: u64,
     approvals: u64,
     fee: u64,
-    owners: Vec<SeatFile>,
+    owners: Vec<Object<SeatFile>>,
     labels: Option<Vec<String>>,
 }
 
@@ -101,20 +136,20 @@ struct SeatFile {
 #[serde(untagged)]
 enum PolicyFile {
     Name(String),
-    Parameters(ParametersFile),
+    Parameters(Object<ParametersFile>),
 }
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ParametersFile {
     name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     ranks: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     quorum: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tensor: Option<TensorFile>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    tensor: Option<Object<TensorFile>>,
+    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
     epsilon: Option<u64>,
 }
 
@@ -131,9 +166,9 @@ struct TensorFile {
 fn policy(file: &PolicyFile) -> Option<Policy> {
     let file = match file {
         PolicyFile::Name(name) => return (name == "plurality").then_some(Policy::Plurality),
-        PolicyFile::Parameters(file) => file,
+        PolicyFile::Parameters(Object(file)) => file,
     };
-    let tensor = file.tensor.map(|TensorFile { length, fraction_bits, min, max }| TensorBounds {
+    let tensor = file.tensor.map(|Object(TensorFile { length, fraction_bits, min, max })| TensorBounds {
         length,
         fraction_bits,
         min,
@@ -152,7 +187,8 @@ fn policy(file: &PolicyFile) -> Option<Policy> {
 
 fn policy_file(policy: Policy) -> PolicyFile {
     let mut file = ParametersFile { name: policy.name().into(), ..ParametersFile::default() };
-    let tensor_file = |TensorBounds { length, fraction_bits, min, max }| TensorFile { length, fraction_bits, min, max };
+    let tensor_file =
+        |TensorBounds { length, fraction_bits, min, max }| Object(TensorFile { length, fraction_bits, min, max });
     match policy {
         Policy::Plurality => return PolicyFile::Name(file.name),
         Policy::Borda { ranks } => file.ranks = Some(ranks),
@@ -162,7 +198,7 @@ fn policy_file(policy: Policy) -> PolicyFile {
             (file.tensor, file.epsilon, file.quorum) = (Some(tensor_file(tensor)), Some(epsilon), Some(quorum));
         }
     }
-    PolicyFile::Parameters(file)
+    PolicyFile::Parameters(Object(file))
 }
 
 const FORMAT: &str = "dropbear-genesis/1";
@@ -175,29 +211,28 @@ pub type LabelTables = BTreeMap<Digest, Vec<String>>;
 /// # Errors
 /// [`GenesisFileError`] if the text is not a genesis, breaks a rule, or states another digest than its content has.
 pub fn from_json(json: &[u8]) -> Result<(Genesis, LabelTables), GenesisFileError> {
-    let file: File = serde_json::from_slice(json).map_err(GenesisFileError::Json)?;
+    let Object(file): Object<File> = serde_json::from_slice(json).map_err(GenesisFileError::Json)?;
     if file.format != FORMAT {
         return Err(GenesisFileError::Field("format"));
     }
+    let (Object(rules), Object(committee)) = (file.rules, file.committee);
     let mut labels = LabelTables::new();
     let mut charters = Vec::new();
-    for group in file.groups {
+    for Object(group) in file.groups {
         charters.push(charter(group, &mut labels)?);
     }
     let mut members = Vec::new();
-    for member in file.committee.members {
+    for Object(member) in committee.members {
         let (attestation, engine) = (key(&member.attestation_key)?, key(&member.engine_key)?);
         members.push(Member { name: member.name, attestation, engine });
     }
     let mut gateways = Vec::new();
-    for gateway in file.gateways {
+    for Object(gateway) in file.gateways {
         gateways.push(GatewayIdentity { name: gateway.name, key: key(&gateway.key)? });
     }
-    let rules = Rules {
-        request_lifetime_ms_max: file.rules.request_lifetime_ms_max,
-        clock_skew_ms_max: file.rules.clock_skew_ms_max,
-    };
-    let committee = Committee { epoch: file.committee.epoch, members };
+    let rules =
+        Rules { request_lifetime_ms_max: rules.request_lifetime_ms_max, clock_skew_ms_max: rules.clock_skew_ms_max };
+    let committee = Committee { epoch: committee.epoch, members };
     let genesis = Genesis { market: file.market, created_ms: file.created_ms, rules, committee, gateways, charters };
     genesis.check()?;
     if file.digest != genesis.digest().to_string() {
@@ -213,7 +248,7 @@ fn key(hex: &str) -> Result<PublicKey, GenesisFileError> {
 
 fn charter(file: CharterFile, tables: &mut LabelTables) -> Result<Charter, GenesisFileError> {
     let mut roster = Vec::new();
-    for seat in file.owners {
+    for Object(seat) in file.owners {
         let key = key(&seat.key)?;
         roster.push(Seat { owner: seat.name, key, party: seat.controlling_party, lineage: seat.lineage });
     }
@@ -241,44 +276,51 @@ fn charter(file: CharterFile, tables: &mut LabelTables) -> Result<Charter, Genes
 /// Writes `genesis.json`, indented, labels included.
 #[must_use]
 pub fn to_json(genesis: &Genesis, labels: &LabelTables) -> String {
-    let seat = |seat: &Seat| SeatFile {
-        name: seat.owner.clone(),
-        key: seat.key.to_string(),
-        controlling_party: seat.party.clone(),
-        lineage: seat.lineage.clone(),
+    let seat = |seat: &Seat| {
+        Object(SeatFile {
+            name: seat.owner.clone(),
+            key: seat.key.to_string(),
+            controlling_party: seat.party.clone(),
+            lineage: seat.lineage.clone(),
+        })
     };
-    let charter = |charter: &Charter| CharterFile {
-        group: charter.group.clone(),
-        task: charter.task.clone(),
-        classes: charter.classes,
-        policy: policy_file(charter.policy),
-        fault_bound: charter.faults,
-        assurance: charter.assurance.name().into(),
-        notice_blocks: charter.notice_blocks,
-        approvals: charter.approvals,
-        fee: charter.fee,
-        owners: charter.roster.iter().map(seat).collect(),
-        labels: charter.labels.and_then(|digest| labels.get(&digest).cloned()),
+    let charter = |charter: &Charter| {
+        Object(CharterFile {
+            group: charter.group.clone(),
+            task: charter.task.clone(),
+            classes: charter.classes,
+            policy: policy_file(charter.policy),
+            fault_bound: charter.faults,
+            assurance: charter.assurance.name().into(),
+            notice_blocks: charter.notice_blocks,
+            approvals: charter.approvals,
+            fee: charter.fee,
+            owners: charter.roster.iter().map(seat).collect(),
+            labels: charter.labels.and_then(|digest| labels.get(&digest).cloned()),
+        })
     };
-    let member = |member: &Member| MemberFile {
-        name: member.name.clone(),
-        attestation_key: member.attestation.to_string(),
-        engine_key: member.engine.to_string(),
+    let member = |member: &Member| {
+        Object(MemberFile {
+            name: member.name.clone(),
+            attestation_key: member.attestation.to_string(),
+            engine_key: member.engine.to_string(),
+        })
     };
-    let gateway = |gateway: &GatewayIdentity| GatewayFile { name: gateway.name.clone(), key: gateway.key.to_string() };
+    let gateway =
+        |gateway: &GatewayIdentity| Object(GatewayFile { name: gateway.name.clone(), key: gateway.key.to_string() });
     let file = File {
         format: FORMAT.into(),
         market: genesis.market.clone(),
         digest: genesis.digest().to_string(),
         created_ms: genesis.created_ms,
-        rules: RulesFile {
+        rules: Object(RulesFile {
             request_lifetime_ms_max: genesis.rules.request_lifetime_ms_max,
             clock_skew_ms_max: genesis.rules.clock_skew_ms_max,
-        },
-        committee: CommitteeFile {
+        }),
+        committee: Object(CommitteeFile {
             epoch: genesis.committee.epoch,
             members: genesis.committee.members.iter().map(member).collect(),
-        },
+        }),
         gateways: genesis.gateways.iter().map(gateway).collect(),
         groups: genesis.charters.iter().map(charter).collect(),
     };

@@ -58,6 +58,17 @@ fn issuer(genesis: &Digest) -> String {
     format!("{ISSUER}{}", genesis.short())
 }
 
+/// A header's leaf in the ledger tree, from its parts.
+pub(crate) fn ledger_leaf(template: &[u8], record_root: &Digest) -> Digest {
+    merkle::leaf_hash(&leaf_data(template, record_root))
+}
+
+fn leaf_data(template: &[u8], record_root: &Digest) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.array(2).bytes(template).digest(record_root);
+    out.finish()
+}
+
 /// Whether this is the market's issuer; without allocating, since every verification asks.
 fn is_issuer(stated: &str, genesis: &Digest) -> bool {
     let mut short = [0; 16];
@@ -162,9 +173,7 @@ impl Header {
     /// The header as a whole: `[template, record root]`.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Encoder::new();
-        out.array(2).bytes(&self.template()).digest(&self.record_root);
-        out.finish()
+        leaf_data(&self.template(), &self.record_root)
     }
 
     /// Reads what [`Header::to_bytes`] wrote.

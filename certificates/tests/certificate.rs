@@ -117,3 +117,44 @@ fn genesis_reads_back_from_json_and_refuses_a_changed_key() {
     let changed = json.replace("\"fault_bound\": 1", "\"fault_bound\": 0");
     assert!(from_json(changed.as_bytes()).unwrap_err().to_string().contains("digest"));
 }
+
+#[cfg(feature = "json")]
+#[test]
+fn genesis_json_is_read_strictly() {
+    use dropbear_certificates::genesis_json::{LabelTables, from_json, to_json};
+    let json = to_json(&genesis(), &LabelTables::new());
+    let policy = "\"policy\": \"plurality\"";
+    let spelled = |from: &str, to: &str| {
+        assert!(json.contains(from), "{from}");
+        from_json(json.replacen(from, to, 1).as_bytes()).map(|(genesis, _)| genesis)
+    };
+    for same in [r#""policy": {"name": "plurality"}"#, r#""policy": "plurali\u0074y""#] {
+        assert_eq!(spelled(policy, same).unwrap(), genesis(), "{same}");
+    }
+    let refused = [
+        (policy, r#""policy": {"name": "plurality", "ranks": null}"#),
+        (policy, r#""policy": ["plurality", null, null, null, null]"#),
+        (policy, r#""policy": ["plurality"]"#),
+        (policy, r#""policy": null"#),
+        (policy, r#""policy": "plurality", "policy": "plurality""#),
+        ("\"epoch\": 0", "\"epoch\": 0.0"),
+        ("\"epoch\": 0", "\"epoch\": 0e0"),
+        ("\"epoch\": 0", "\"epoch\": -0"),
+        ("\"epoch\": 0", "\"epoch\": false"),
+        ("\"epoch\": 0", "\"epoch\": null"),
+        ("\"epoch\": 0", "\"epoch\": \"0\""),
+        ("\"market\": \"", "\"market\": \"\\ud800"),
+        ("{", "\u{feff}{"),
+    ];
+    for (from, to) in refused {
+        assert!(spelled(from, to).is_err(), "{to}");
+    }
+    let mut file: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let rules = file["rules"].as_object().unwrap().values().cloned().collect::<Vec<_>>();
+    let member = &mut file["committee"]["members"][0];
+    *member = ["name", "attestation_key", "engine_key"].iter().map(|name| member[*name].clone()).collect();
+    assert!(from_json(file.to_string().as_bytes()).is_err(), "an array for a member");
+    let mut file: serde_json::Value = serde_json::from_str(&json).unwrap();
+    file["rules"] = rules.into();
+    assert!(from_json(file.to_string().as_bytes()).is_err(), "an array for the rules");
+}

@@ -16,7 +16,7 @@ IMAGE = bytes.fromhex(json.loads((TESTDATA / "requests.json").read_text())["inpu
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("example", "client-signed", "chain-apart", "gateway-minted"):
+    for name in ("example", "client-signed", "chain-apart", "gateway-minted", "plurality-no-agreement"):
         (tmp_path / name).write_bytes(bytes.fromhex(vector(name)["certificate"]))
     (tmp_path / "chain").write_bytes(bytes.fromhex(vector("chain-apart")["chain"]))
     (tmp_path / "image").write_bytes(IMAGE)
@@ -59,23 +59,34 @@ def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("certificate", "question", "status"),
+    ("certificate", "question", "codes"),
     [
-        ("client-signed", ["--image", "image"], 0),
-        ("client-signed", ["--image", "other"], 1),
-        ("client-signed", ["--image", "image", "--input-name", "x"], 1),
-        ("example", ["--image", "image"], 1),
-        ("example", ["--label", "285"], 0),
-        ("example", ["--label", "286"], 1),
-        ("client-signed", ["--label", "285"], 1),
-        ("client-signed", ["--label", "None"], 1),
+        ("client-signed", ["--image", "image"], []),
+        ("client-signed", ["--image", "other"], ["other-image"]),
+        ("client-signed", ["--image", "image", "--input-name", "x"], ["other-image"]),
+        ("example", ["--image", "image"], ["request-hidden"]),
+        ("example", ["--label", "285"], []),
+        ("example", ["--label", "class 285"], []),
+        ("example", ["--label", "286"], ["other-label"]),
+        ("client-signed", ["--label", "285"], ["votes-hidden"]),
+        ("client-signed", ["--label", "None"], ["votes-hidden"]),
+        ("client-signed", ["--label", "None", "--image", "other"], ["other-image", "votes-hidden"]),
+        ("plurality-no-agreement", ["--label", "2"], ["no-agreement"]),
     ],
 )
 def test_questions(
-    folder: Path, certificate: str, question: List[str], status: int, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    certificate: str,
+    question: List[str],
+    codes: List[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(folder)
-    assert main([certificate, *trust(certificate), *question]) == status
+    assert main([certificate, *trust(certificate), *question, "--json"]) == bool(codes)
+    assert [asked["code"] for asked in json.loads(capsys.readouterr().out)["unmet"]] == codes
+    assert main([certificate, *trust(certificate), *question]) == bool(codes)
+    assert all(f"! {code}: " in capsys.readouterr().out for code in codes[:1])
 
 
 def test_a_chain_file_and_a_folder(folder: Path) -> None:

@@ -45,7 +45,9 @@ CHANGES: Dict[str, Callable[[Genesis], object]] = {
     "two groups alike": lambda genesis: genesis["groups"].append(group(genesis)),
     "too many faults": lambda genesis: group(genesis).update(fault_bound=2),
     "an unknown policy": lambda genesis: group(genesis).update(policy="anarchy"),
-    "plurality as an object": lambda genesis: group(genesis).update(policy={"name": "plurality"}),
+    "a parameter that is null": lambda genesis: group(genesis).update(policy={"name": "plurality", "ranks": None}),
+    "an array for an object": lambda genesis: genesis.update(rules=list(genesis["rules"].values())),
+    "a null for a number": lambda genesis: genesis.update(created_ms=None),
     "a policy that does not fit": lambda genesis: group(genesis).update(policy={"name": "exact", "quorum": 2}),
     "an unknown assurance": lambda genesis: group(genesis).update(assurance="none"),
     "labels that are not text": lambda genesis: group(genesis).update(labels=[1]),
@@ -74,6 +76,25 @@ def test_a_member_named_twice_is_refused() -> None:
     assert doubled != KNOWN
     with pytest.raises(InvalidTrustRoot, match="twice"):
         TrustRoot.from_json(doubled.encode())
+
+
+@pytest.mark.parametrize("zero", ["0.0", "0e0", "-0"])
+def test_a_number_that_is_no_plain_integer_is_refused(zero: str) -> None:
+    spelled = KNOWN.replace('"epoch": 0', f'"epoch": {zero}')
+    assert spelled != KNOWN
+    with pytest.raises(InvalidTrustRoot):
+        TrustRoot.from_json(spelled.encode())
+
+
+def test_a_byte_order_mark_is_refused() -> None:
+    with pytest.raises(InvalidTrustRoot):
+        TrustRoot.from_json(KNOWN.encode("utf-8-sig"))
+
+
+def test_plurality_may_be_an_object() -> None:
+    genesis = json.loads(KNOWN)
+    group(genesis)["policy"] = {"name": "plurality"}
+    assert TrustRoot.from_json(json.dumps(genesis).encode()) == TrustRoot.from_json(KNOWN.encode())
 
 
 def test_spacing_and_order_of_members_do_not_matter() -> None:

@@ -56,6 +56,11 @@ def test_conflicts(vector: Vector) -> None:
     opening = bytes.fromhex(vector["opening"]) if vector["opening"] else None
     expect = vector["expect"]
     for one, other in ((a, b), (b, a)):
+        if expect["verdict"] == "refused":
+            with pytest.raises(Refused) as refused:
+                compare(one, other, opening)
+            assert refused.value.code == expect["code"]
+            continue
         comparison = compare(one, other, opening)
         assert comparison.verdict is Verdict(expect["verdict"])
         assert comparison.kind == expect.get("kind")

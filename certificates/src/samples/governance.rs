@@ -59,6 +59,25 @@ pub fn chain() -> GovernanceChain {
     ])
 }
 
+/// Seq from which the charter of the genesis is in force once more.
+pub const RETURN_FROM_SEQ: u64 = 35;
+
+/// The chain of a charter that is replaced and comes back.
+#[must_use]
+pub fn returning_chain() -> GovernanceChain {
+    let (before, committee) = (Market::new(4, 4, Policy::Plurality), committee(0, 4));
+    let back = GovernanceEntry::Charter(CharterEntry {
+        genesis: before.genesis.digest(),
+        previous: Some(changed_market().charter.digest()),
+        from_seq: RETURN_FROM_SEQ,
+        charter: before.charter,
+    });
+    GovernanceChain(vec![
+        link(&entries().0, CHARTER_SEQ, &committee, &[0, 1, 2]),
+        link(&back, RETURN_FROM_SEQ - 1, &committee, &[0, 1, 2]),
+    ])
+}
+
 /// A link: the entry at leaf 2 of a block of 5.
 #[must_use]
 pub fn link(entry: &GovernanceEntry, seq: u64, committee: &Committee, signers: &[usize]) -> ChainLink {

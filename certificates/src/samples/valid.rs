@@ -261,6 +261,15 @@ fn governed() -> Vec<Vector> {
         ),
         with_chain("chain-last-of-epoch", "the last seq of epoch 0", &at(&first_epoch, governance::CONFIG_SEQ)),
         Vector {
+            chain: Some(governance::returning_chain().to_bytes()),
+            ..Vector::valid(
+                "chain-charter-returns",
+                "a charter that was replaced is in force once more",
+                &before.genesis,
+                &at(&before, governance::RETURN_FROM_SEQ),
+            )
+        },
+        Vector {
             chain: Some(GovernanceChain::default().to_bytes()),
             ..Vector::valid("chain-empty", "a chain without links", &before.genesis, &at(&before, 9))
         },

@@ -5,7 +5,7 @@ import { type Link, readLinks } from "./chain.js";
 import type { Reader } from "./cbor.js";
 import { decodeModelSet, type ModelSet } from "./genesis.js";
 import { DecodeError } from "./refusal.js";
-import { PLACES_MAX, readDigest, readKey, readPath, readSignature } from "./shapes.js";
+import { PLACE_MAX, PLACES_MAX, readDigest, readKey, readPath, readSignature } from "./shapes.js";
 import { readVote, type Vote } from "./vote.js";
 
 const STATEMENT_LENGTH_MAX = 512;
@@ -125,13 +125,13 @@ function readResult(reader: Reader): ResultOpening {
 
 function readSingle(reader: Reader): SingleOpening {
   reader.array(3);
-  return { group: reader.uint(PLACES_MAX), salt: readDigest(reader), vote: readVote(reader) };
+  return { group: reader.uint(PLACE_MAX), salt: readDigest(reader), vote: readVote(reader) };
 }
 
 function readBallot(reader: Reader): BallotProof {
   reader.array(7);
   return {
-    owner: reader.uint(PLACES_MAX),
+    owner: reader.uint(PLACE_MAX),
     statement: reader.bytes(STATEMENT_LENGTH_MAX),
     signature: readSignature(reader),
     output: readDigest(reader),

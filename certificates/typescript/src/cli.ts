@@ -98,8 +98,13 @@ function read(file: string): Uint8Array {
   }
 }
 
+/** Strictly: other bytes must not pass for the genesis that they are mistaken for. */
+function utf8(bytes: Uint8Array): string {
+  return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+}
+
 async function readTrust(file: string, chain: string | undefined): Promise<TrustRoot> {
-  const root = TrustRoot.fromJson(new TextDecoder().decode(read(file)));
+  const root = TrustRoot.fromJson(utf8(read(file)));
   return chain === undefined ? root : root.extended(read(chain));
 }
 
@@ -256,7 +261,7 @@ async function checkCorpus(file: string, folder: string): Promise<number> {
   const rootOf = ({ trust, chain }: CorpusLine): Promise<TrustRoot> => {
     const name = `${trust} ${chain ?? ""}`;
     const root =
-      roots.get(name) ?? extend(TrustRoot.fromJson(new TextDecoder().decode(read(join(folder, trust)))), chain);
+      roots.get(name) ?? extend(TrustRoot.fromJson(utf8(read(join(folder, trust)))), chain);
     roots.set(name, root);
     return root;
   };

@@ -2,7 +2,7 @@
 
 import { equal } from "./bytes.js";
 import { Reader } from "./cbor.js";
-import { decodeTemplate, ledgerLeaf, TEMPLATE_LENGTH_MAX } from "./header.js";
+import { ledgerLeaf, TEMPLATE_LENGTH_MAX } from "./header.js";
 import { leafHash, rootOfPath } from "./merkle.js";
 import { decoding } from "./refusal.js";
 import { readDigest, readPath } from "./shapes.js";
@@ -18,15 +18,19 @@ export type Conflict =
     }
   | { readonly verdict: "unresolved"; readonly missing: "opening" | "other-opening" | "epoch" };
 
-/** A header that the later certificate's ledger holds at the earlier one's seq. */
+/** What the later certificate's ledger holds at the earlier one's seq: not always a header, if its quorum betrayed it. */
 interface Opening {
   readonly template: Uint8Array;
   readonly recordRoot: Uint8Array;
   readonly path: Uint8Array;
 }
 
-/** Checks two certificates that verified under one trust root against each other. */
+/**
+ * Checks two certificates that verified under one trust root against each other. An opening that is none is refused as
+ * `malformed`, whether it is needed or not.
+ */
 export function checkConflict(one: Verified, other: Verified, opening: Uint8Array | null = null): Conflict {
+  const opened = opening === null ? null : decodeOpening(opening);
   const [a, b] = one.header.seq <= other.header.seq ? [one, other] : [other, one];
   // 1
   if (!equal(a.header.genesis, b.header.genesis)) return { verdict: "consistent" };
@@ -34,8 +38,8 @@ export function checkConflict(one: Verified, other: Verified, opening: Uint8Arra
   // 2
   if (a.header.seq === b.header.seq) return convict("same-seq", a, b);
   // 3
-  if (opening === null) return { verdict: "unresolved", missing: "opening" };
-  const { template, recordRoot, path } = decodeOpening(opening);
+  if (opened === null) return { verdict: "unresolved", missing: "opening" };
+  const { template, recordRoot, path } = opened;
   // 4
   const leaf = leafHash(ledgerLeaf(template, recordRoot));
   const root = rootOfPath(leaf, a.header.seq - 1, b.header.seq - 1, path);
@@ -46,15 +50,13 @@ export function checkConflict(one: Verified, other: Verified, opening: Uint8Arra
 }
 
 function decodeOpening(bytes: Uint8Array): Opening {
-  const opening = decoding("malformed", "opening", () =>
+  return decoding("malformed", "opening", () =>
     Reader.all(bytes, (reader) => {
       reader.array(4);
       reader.exactly(1);
       return { template: reader.bytes(TEMPLATE_LENGTH_MAX), recordRoot: readDigest(reader), path: readPath(reader) };
     }),
   );
-  decoding("malformed-header", "opened header", () => decodeTemplate(opening.template));
-  return opening;
 }
 
 /** Those who attested both. */

@@ -1,4 +1,5 @@
-// The JSON form of a genesis (SPEC section 5). The digest is computed from the CBOR encoding, never from this text.
+// The JSON form of a genesis (SPEC section 5). The digest is computed from the CBOR encoding, never from this text: what
+// JSON.parse does not tell apart (1 and 1.0, a member named twice) changes nothing that the digest does not cover.
 
 import { equal, fromHex, toHex } from "./bytes.js";
 import {
@@ -79,6 +80,7 @@ class Json {
   int(min: number, max: number): number {
     const value = this.#value;
     if (typeof value !== "number" || !Number.isSafeInteger(value)) this.fail("is not an integer");
+    if (Object.is(value, -0)) this.fail("is spelled -0");
     if (value < min || value > max) this.fail(`is not between ${min} and ${max}`);
     return value;
   }

@@ -6,6 +6,7 @@ import { DecodeError } from "./refusal.js";
 
 /** No bitmap has more places. */
 export const PLACES_MAX = 128;
+export const PLACE_MAX = PLACES_MAX - 1;
 export const NAME_LENGTH_MAX = 64;
 const PATH_LENGTH_MAX = 1024;
 

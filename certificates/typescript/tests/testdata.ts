@@ -26,6 +26,7 @@ export interface ConflictVector {
     readonly kind?: string;
     readonly guilty?: readonly string[];
     readonly missing?: string;
+    readonly code?: string;
   };
 }
 

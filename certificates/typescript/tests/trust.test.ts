@@ -37,6 +37,11 @@ const REFUSED: Record<string, (genesis: Loose) => void> = {
   "too many faults": (genesis) => (genesis["groups"][0].fault_bound = 2),
   "an unknown policy": (genesis) => (genesis["groups"][0].policy = "majority"),
   "a parameter too many": (genesis) => (genesis["groups"][0].policy = { name: "plurality", ranks: 3 }),
+  "a parameter that is null": (genesis) => (genesis["groups"][0].policy = { name: "plurality", ranks: null }),
+  "an array for an object": (genesis) => (genesis["rules"] = Object.values(genesis["rules"])),
+  "a null for a number": (genesis) => (genesis["created_ms"] = null),
+  "a boolean for a number": (genesis) => (genesis["committee"].epoch = false),
+  "a lone surrogate": (genesis) => (genesis["groups"][0].owners[0].lineage = "\ud800"),
   "a group twice": (genesis) => genesis["groups"].push(genesis["groups"][0]),
 };
 
@@ -49,6 +54,18 @@ for (const [what, alter] of Object.entries(REFUSED)) {
 test("refused as trust root: what is not JSON", () => {
   assert.throws(() => TrustRoot.fromJson("{"), TrustRootError);
   assert.throws(() => TrustRoot.fromJson("null"), TrustRootError);
+});
+
+test("refused as trust root: minus zero, and a byte order mark", () => {
+  const zero = text(FILE).replace('"epoch": 0', '"epoch": -0');
+  assert.notEqual(zero, text(FILE));
+  assert.throws(() => TrustRoot.fromJson(zero), TrustRootError);
+  assert.throws(() => TrustRoot.fromJson(`\u{feff}${text(FILE)}`), TrustRootError);
+});
+
+test("plurality may be an object", () => {
+  const spelled = TrustRoot.fromJson(altered((genesis) => (genesis["groups"][0].policy = { name: "plurality" })));
+  assert.deepEqual(spelled.genesis.digest, TrustRoot.fromJson(text(FILE)).genesis.digest);
 });
 
 test("a class has the label of the charter's table", () => {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { checkConflict, toHex, Verified, verify } from "../src/index.js";
+import { checkConflict, type Conflict, toHex, Verified, verify } from "../src/index.js";
 import { type ConflictVector, trustOf, unhex, type Vector, vectors, verdict } from "./testdata.js";
 
 /** What a verified certificate proves, in the words of the vectors. */
@@ -48,11 +48,13 @@ for (const vector of vectors("invalid")) {
 for (const { name, a, b, opening, expect, ...trusted } of vectors<ConflictVector>("conflicts")) {
   test(`conflict: ${name}`, async () => {
     const trust = await trustOf(trusted);
-    const found = checkConflict(
-      await verify(unhex(a), trust),
-      await verify(unhex(b), trust),
-      opening === null ? null : unhex(opening),
-    );
+    const [one, other] = [await verify(unhex(a), trust), await verify(unhex(b), trust)];
+    const check = (): Conflict => checkConflict(one, other, opening === null ? null : unhex(opening));
+    if (expect.verdict === "refused") {
+      assert.throws(check, { name: "Refusal", code: expect.code });
+      return;
+    }
+    const found = check();
     const guilty = "guilty" in found ? { guilty: found.guilty.map(toHex) } : {};
     assert.deepEqual({ ...found, ...guilty }, expect);
   });

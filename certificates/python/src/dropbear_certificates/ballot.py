@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .bitmap import PLACE_MAX
 from .cbor import NAME_BYTES_MAX, Reader, read_all
 from .keys import read_key
 
@@ -48,7 +49,7 @@ class BallotProof:
         """A ``ballot proof``."""
         reader.array_of(7)
         return cls(
-            reader.uint(128),
+            reader.uint(PLACE_MAX),
             reader.byte_string(STATEMENT_BYTES_MAX),
             reader.byte_string_of(64),
             reader.digest(),

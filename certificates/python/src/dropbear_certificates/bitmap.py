@@ -7,6 +7,7 @@ from typing import Iterable, Tuple
 from .errors import Malformed
 
 PLACES_MAX = 128
+PLACE_MAX = PLACES_MAX - 1
 
 
 def places(bitmap: bytes, count: int) -> Tuple[int, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, Optional, Sequence, Tuple, TypeVar
 
 from .ballot import BallotProof
-from .bitmap import PLACES_MAX
+from .bitmap import PLACE_MAX, PLACES_MAX
 from .budget import Budget
 from .cbor import Reader, read_all
 from .chain import Chain, read_signatures, read_signers
@@ -212,7 +212,7 @@ def _read_single_votes(reader: Reader) -> Tuple[SingleVote, ...]:
 
 def _read_single_vote(reader: Reader) -> SingleVote:
     reader.array_of(3)
-    return SingleVote(reader.uint(PLACES_MAX), reader.digest(), read_vote(reader))
+    return SingleVote(reader.uint(PLACE_MAX), reader.digest(), read_vote(reader))
 
 
 def _read_ballots(reader: Reader) -> Tuple[BallotProof, ...]:

@@ -11,9 +11,10 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, List, NoReturn, Optional, Sequence
+from typing import Iterator, List, NamedTuple, NoReturn, Optional, Sequence
 
 from . import report
+from .assurance import Outcome
 from .corpus import Corpus
 from .errors import InvalidTrustRoot, Refused
 from .request import input_digest
@@ -112,33 +113,45 @@ def _answer(path: Path, question: _Question) -> int:
         return _REFUSED
     unmet = _unmet(verified, question)
     if question.as_json:
-        print(json.dumps({"file": str(path), **report.as_json(verified, question.input_digest), "unmet": unmet}))
+        said = report.as_json(verified, question.input_digest)
+        print(json.dumps({"file": str(path), **said, "unmet": [asked._asdict() for asked in unmet]}))
     else:
         _print_verified(path, verified, question, unmet)
     return _REFUSED if unmet else _OK
 
 
-def _unmet(verified: Verified, question: _Question) -> List[str]:
+class _Unmet(NamedTuple):
+    """What was asked of a verified certificate and is not so: a stable code (SPEC.md section 21) and a sentence."""
+
+    code: str
+    reason: str
+
+
+def _unmet(verified: Verified, question: _Question) -> List[_Unmet]:
     """What was asked of a verified certificate and is not so."""
     unmet = []
     if question.input_digest is not None:
         about = verified.is_about_input(question.input_digest)
         if about is None:
-            unmet.append(
-                "the request is not shown, so it is not known what it was about: ask the holder for its opening"
-            )
+            advice = "the request is not shown, so it is not known what it was about: ask the holder for its opening"
+            unmet.append(_Unmet("request-hidden", advice))
         elif not about:
-            unmet.append("the request was about another input")
-    if question.label is not None and not _is_labelled(verified, question.label):
-        unmet.append(f"the result is not shown to be {question.label}")
+            unmet.append(_Unmet("other-image", "the request was about another input"))
+    if question.label is not None:
+        unmet.extend(_other_label(verified, question.label))
     return unmet
 
 
-def _is_labelled(verified: Verified, label: str) -> bool:
-    """Whether the result is shown to be ``label``: by the charter's table, or its class number without one."""
-    if verified.class_ is None:
-        return False
-    return label == (str(verified.class_) if verified.label is None else verified.label)
+def _other_label(verified: Verified, label: str) -> Iterator[_Unmet]:
+    """Why the result is not ``label``, which is a label of the charter's table or a class number."""
+    if verified.class_ is not None:
+        found = f"class {verified.class_}" if verified.label is None else verified.label
+        if label not in (str(verified.class_), found):
+            yield _Unmet("other-label", f"the result is {found}, not {label}")
+    elif verified.outcome is Outcome.NO_AGREEMENT:
+        yield _Unmet("no-agreement", "the owners did not agree: no label is certified")
+    else:
+        yield _Unmet("votes-hidden", f"no class is shown, so the result is not shown to be {label}")
 
 
 def _print_refused(path: Path, refused: Refused, as_json: bool) -> None:
@@ -148,10 +161,10 @@ def _print_refused(path: Path, refused: Refused, as_json: bool) -> None:
         print(f"{path}: REFUSED, {refused} (fault: {refused.fault.value})")
 
 
-def _print_verified(path: Path, verified: Verified, question: _Question, unmet: Sequence[str]) -> None:
+def _print_verified(path: Path, verified: Verified, question: _Question, unmet: Sequence[_Unmet]) -> None:
     print(f"{path}: {'VERIFIED, BUT NOT WHAT WAS ASKED' if unmet else 'VERIFIED'}")
-    for reason in unmet:
-        print(f"  ! {reason}")
+    for asked in unmet:
+        print(f"  ! {asked.code}: {asked.reason}")
     if question.input_digest is not None and verified.is_about_input(question.input_digest):
         print("  + the request was about the given input")
     for line in report.proven(verified):

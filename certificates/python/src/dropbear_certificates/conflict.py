@@ -33,7 +33,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Opening:
-    """The header that one certificate's ledger holds at the seq of an earlier one."""
+    """The header that one certificate's ledger holds at the seq of an earlier one; it need not be a header at all."""
 
     template: bytes
     record_root: bytes
@@ -49,7 +49,11 @@ class Opening:
 
 
 def compare(one: Verified, other: Verified, opening: Optional[bytes] = None) -> Comparison:
-    """Compares two certificates that verified under one trust root."""
+    """Compares two certificates that verified under one trust root.
+
+    Raises :class:`Refused` with ``malformed`` for an opening that is none, whether it is needed or not.
+    """
+    opened = None if opening is None else Opening.from_bytes(opening)
     if one.certificate.header.genesis != other.certificate.header.genesis:
         return Comparison(Verdict.CONSISTENT)
     a, b = sorted((one, other), key=_place)
@@ -57,9 +61,8 @@ def compare(one: Verified, other: Verified, opening: Optional[bytes] = None) -> 
         return _outcomes(a, b)
     if a.certificate.header.seq == b.certificate.header.seq:
         return _conflict(a, b, "same-seq")
-    if opening is None:
+    if opened is None:
         return Comparison(Verdict.UNRESOLVED, missing="opening")
-    opened = Opening.from_bytes(opening)
     leaf = ledger_leaf(opened.template, opened.record_root)
     last = b.certificate.header.seq - 1
     root = root_of_path(leaf, a.certificate.header.seq - 1, last, opened.path)

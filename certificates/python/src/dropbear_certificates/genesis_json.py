@@ -39,7 +39,8 @@ class Genesis:
 def read_genesis(data: bytes) -> Genesis:
     """Parses and checks a genesis file; raises :class:`InvalidTrustRoot`."""
     try:
-        parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        text = data.decode("utf-8")
+        parsed = json.loads(text, object_pairs_hook=_object, parse_int=_plain, parse_constant=_refuse_constant)
         return _genesis(parsed)
     except (Malformed, ValueError, RecursionError) as reason:
         raise InvalidTrustRoot(f"not a genesis to trust: {reason}") from None
@@ -143,6 +144,7 @@ def _policy(value: Any) -> AnyPolicy:
         return Plurality()
     source = _Members(value, "policy")
     builders: Dict[str, Callable[[], AnyPolicy]] = {
+        "plurality": Plurality,
         "borda": lambda: Borda(source.uint("ranks")),
         "exact": lambda: Exact(source.uint("quorum")),
         "median": lambda: Median(_tensor(source.object("tensor"))),
@@ -228,6 +230,11 @@ def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     members = dict(pairs)
     _require(len(members) == len(pairs), "an object names a member twice")
     return members
+
+
+def _plain(digits: str) -> int:
+    _require(digits != "-0", "-0 is not a plain integer")
+    return int(digits)
 
 
 def _refuse_constant(name: str) -> Any:

@@ -103,6 +103,7 @@ pub(super) fn contradictions(add: &mut dyn FnMut(&str, Certificate)) {
     with("leaf-zero", |record| record.leaf_index = 0);
     with("group", |record| record.group = "imagenot".into());
     with("policy", |record| record.policy = Policy::Exact { quorum: 3 });
+    with("policy-not-well-formed", |record| record.policy = Policy::Exact { quorum: 100 });
     with("fault-bound", |record| record.faults = 0);
     with("owners", |record| {
         record.owners = 5;

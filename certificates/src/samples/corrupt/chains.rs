@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::policy::{Assurance, Policy};
 use crate::samples::corrupt::Raw;
 use crate::samples::governance;
-use crate::samples::governance::{CHARTER_FROM_SEQ, CHARTER_SEQ, CONFIG_SEQ, changed_market};
+use crate::samples::governance::{CHARTER_FROM_SEQ, CHARTER_SEQ, CONFIG_SEQ, RETURN_FROM_SEQ, changed_market};
 use crate::samples::market::{Market, committee};
 use crate::samples::valid::{Vector, classes};
 
@@ -37,6 +37,9 @@ pub(super) fn governance_spans(vectors: &mut Vec<Vector>) {
     add("outside-epoch", "epoch-1-before-its-begin", &at(&after, CONFIG_SEQ), &chain);
     add("charter-not-in-force", "not-yet", &at(&first_epoch, CHARTER_FROM_SEQ - 1), &chain);
     add("charter-not-in-force", "no-longer", &at(&before, CHARTER_FROM_SEQ), &chain);
+    let returning = governance::returning_chain();
+    add("charter-not-in-force", "between-its-terms", &at(&before, RETURN_FROM_SEQ - 1), &returning);
+    add("charter-not-in-force", "after-the-return-of-another", &at(&first_epoch, RETURN_FROM_SEQ), &returning);
     add("unknown-charter", "before-the-chain", &at(&first_epoch, 30), &GovernanceChain::default());
     add("unknown-committee", "before-the-chain", &at(&after, 50), &GovernanceChain::default());
     let good = at(&after, 50);

@@ -53,6 +53,7 @@ pub(super) fn envelope(add: &mut dyn FnMut(&'static str, &str, Vec<u8>)) {
     with("malformed", "requester-key-of-small-order", &|raw| small_order_key(raw, 0));
     with("malformed", "requester-key-off-the-curve", &|raw| small_order_key(raw, 2));
     with("malformed", "chain-of-another-version", &|raw| raw.attachments = vec![0xa1, 7, 0x82, 2, 0x80]);
+    with("malformed", "chain-link-without-items", &|raw| raw.attachments = vec![0xa1, 7, 0x82, 1, 0x81, 0x80]);
     with("malformed", "ranking-too-long", &|raw| {
         let head = [&[0xa1, 2, 0x82, 0x58, 32][..], &[0; 32], &[0x81, 0x82, 2, 0x91], &[0; 17]];
         raw.attachments = head.concat();
@@ -60,12 +61,18 @@ pub(super) fn envelope(add: &mut dyn FnMut(&'static str, &str, Vec<u8>)) {
     with("malformed", "vote-of-an-unknown-kind", &|raw| {
         raw.attachments = [&[0xa1, 2, 0x82, 0x58, 32][..], &[0; 32], &[0x81, 0x82, 9, 0]].concat();
     });
+    let beyond = common().attach(|shown| shown.single_votes[0].0 = 128);
+    add("malformed", "single-vote-of-group-128", beyond.certified().to_bytes());
+    let beyond = common().attach(|shown| shown.ballots[3].owner = 128);
+    add("malformed", "ballot-of-owner-128", beyond.certified().to_bytes());
     let mut six = bytes.clone();
     six[0] = 0x86;
     add("malformed", "six-items", six);
     let mut many = bytes.clone();
     many.splice(0..2, [0x89, 2]);
     add("unknown-version", "two-with-nine-items", many);
+    add("unknown-version", "two-after-an-empty-array", vec![0x80, 2]);
+    add("malformed", "an-empty-array", vec![0x80]);
     add("malformed", "an-array-beyond-255", [&[0x99, 1, 0, 2][..], &bytes[2..]].concat());
     add("malformed", "truncated", bytes[..bytes.len() - 1].to_vec());
     add("malformed", "trailing-byte", [&bytes[..], &[0]].concat());

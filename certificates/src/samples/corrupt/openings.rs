@@ -54,6 +54,15 @@ pub(super) fn openings(add: &mut dyn FnMut(&'static str, &str, Case)) {
             shown.result = Some(ValueOpening { salt: Digest::of(b"salt"), value: Vote::Tensor(vec![0, 0, 0]) });
         }),
     );
+    add(
+        "bad-opening",
+        "a-result-that-abstains",
+        median().attach(|shown| {
+            if let Some(result) = &mut shown.result {
+                result.value = Vote::Abstain;
+            }
+        }),
+    );
     ballots(&mut |name, case| add("bad-ballot", name, case), &plurality);
 }
 
