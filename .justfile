@@ -17,3 +17,12 @@ demo:
 up:
     test -d .market || cargo run --release -- init .market
     cargo run --release -- up .market
+
+# What certification costs, beside the same market without it.
+bench:
+    cargo run --release -- bench overhead
+    cargo bench -p dropbear-certificates
+
+# Fuzz one target of the certificates for a minute: decode, verify or structure.
+fuzz TARGET:
+    cd certificates && cargo fuzz run -s none {{TARGET}} -- -max_total_time=60
