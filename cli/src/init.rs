@@ -282,6 +282,7 @@ const IDENTITY_MANIFEST: &str = r#"name = "identity"
 licence = "Apache-2.0"
 lineage = "none"
 task = "identity"
+backend = "identity"
 "#;
 
 fn gateway_config(args: &Args, ports: Ports) -> anyhow::Result<String> {

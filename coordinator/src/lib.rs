@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dropbear_certificates::{Digest, PublicKey};
+use dropbear_certificates::{Digest, Genesis, PublicKey, SecretKey};
 use dropbear_consensus::state::Market;
 use dropbear_consensus::{Attestor, BlockId, Chain, CheckedProposal, Entry, Storage as _};
 use dropbear_engine::{EngineConfig, OrderedBlock, Ordering as _, Peer};
@@ -29,6 +29,7 @@ use dropbear_wire::files::{FileError, read_genesis, read_key, read_seed};
 use dropbear_wire::listen::{ListenError, loopback};
 use dropbear_wire::v1::coordinator_server::CoordinatorServer;
 use tokio_stream::wrappers::TcpListenerStream;
+use zeroize::Zeroizing;
 
 pub use config::{ConfigError, CoordinatorConfig};
 pub use store::StoreError;
@@ -39,6 +40,9 @@ use crate::store::Store;
 
 /// Running calls have this long to end when the coordinator stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the engine is looked at.
+const ENGINE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a coordinator did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -87,19 +91,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), CoordinatorError> {
-    let (genesis, _) = read_genesis(&config.genesis)?;
-    let attestation = read_key(&config.attestation_key)?;
-    let engine_seed = read_seed(&config.engine_key)?;
-    let members = &genesis.committee.members;
-    let member = members.iter().position(|member| member.name == config.name);
-    let member = member.ok_or_else(|| identity_error("genesis has no member", &config.name))?;
-    let engine_public = PublicKey::from_bytes(&dropbear_engine::public_key(&engine_seed));
-    if members[member].attestation != attestation.public() || Ok(members[member].engine) != engine_public {
-        return Err(identity_error("the key files are not the ones that genesis names", &config.name));
-    }
-    if config.engine_addresses.len() != members.len() {
-        return Err(identity_error("`engine_addresses` needs one address per member", &config.name));
-    }
+    let Identity { genesis, attestation, engine_seed, member } = Identity::read(&config)?;
     let listener = loopback(config.listen).await?;
     let address = listener.local_addr().map_err(|error| ListenError::Bind(config.listen, error))?;
 
@@ -123,6 +115,7 @@ pub async fn serve(
             () = shutdown => {}
             // A fatal error was reported where it happened.
             _ = fatal.wait_for(Option::is_some) => {}
+            () = ended(&engine) => tracing::error!("the ordering engine ended by itself"),
         }
         replica.0.stopping.send_replace(true);
     };
@@ -137,19 +130,57 @@ pub async fn serve(
         () = async { (&mut stopped).await; tokio::time::sleep(DRAIN_TIMEOUT).await } => Ok(()),
     };
     replica.0.stopping.send_replace(true);
-    engine.stop();
-    let joined = match Arc::try_unwrap(engine) {
-        Ok(engine) => tokio::task::spawn_blocking(move || engine.join()).await,
-        // A call that is still running holds the engine; it was told to stop and ends with the process.
-        Err(_) => Ok(Ok(())),
-    };
+    let ended = stop_engine(engine).await;
     if let Some(reason) = replica.0.fatal.borrow().clone() {
         return Err(CoordinatorError::Ledger(reason));
     }
     served?;
-    match joined {
+    ended
+}
+
+/// Who this coordinator is, by its files and by genesis.
+struct Identity {
+    genesis: Genesis,
+    attestation: SecretKey,
+    engine_seed: Zeroizing<[u8; 32]>,
+    /// Its place in the committee.
+    member: usize,
+}
+
+impl Identity {
+    fn read(config: &CoordinatorConfig) -> Result<Self, CoordinatorError> {
+        let (genesis, _) = read_genesis(&config.genesis)?;
+        let attestation = read_key(&config.attestation_key)?;
+        let engine_seed = read_seed(&config.engine_key)?;
+        let members = &genesis.committee.members;
+        let member = members.iter().position(|member| member.name == config.name);
+        let member = member.ok_or_else(|| identity_error("genesis has no member", &config.name))?;
+        let engine = PublicKey::from_bytes(&dropbear_engine::public_key(&engine_seed));
+        if members[member].attestation != attestation.public() || Ok(members[member].engine) != engine {
+            return Err(identity_error("the key files are not the ones that genesis names", &config.name));
+        }
+        if config.engine_addresses.len() != members.len() {
+            return Err(identity_error("`engine_addresses` needs one address per member", &config.name));
+        }
+        Ok(Self { genesis, attestation, engine_seed, member })
+    }
+}
+
+async fn stop_engine(engine: Arc<dropbear_engine::Handle>) -> Result<(), CoordinatorError> {
+    engine.stop();
+    // A call that is still running holds the engine; it was told to stop and ends with the process.
+    let Ok(engine) = Arc::try_unwrap(engine) else { return Ok(()) };
+    match tokio::task::spawn_blocking(move || engine.join()).await {
         Ok(result) => Ok(result?),
         Err(join) => std::panic::resume_unwind(join.into_panic()),
+    }
+}
+
+/// Resolves when the engine has ended. Its thread tells nobody, so it is looked at.
+async fn ended(engine: &dropbear_engine::Handle) {
+    let mut look = tokio::time::interval(ENGINE_LOOK_INTERVAL);
+    while !engine.is_finished() {
+        look.tick().await;
     }
 }
 

@@ -20,6 +20,9 @@ pub(super) fn statement(root: &Root, verified: &Verified, image_given: bool) -> 
     let mut text = String::new();
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<12}{value}\n"));
     line("answer", answer(root, verified));
+    if record.outcome == Outcome::Agreed {
+        line("so that", record.policy.promise(record.assurance).into());
+    }
     for (votes, owners) in votes(root, verified) {
         line("votes", format!("{votes}: {owners}"));
     }
@@ -50,13 +53,26 @@ pub(super) fn statement(root: &Root, verified: &Verified, image_given: bool) -> 
 fn answer(root: &Root, verified: &Verified) -> String {
     let record = verified.record();
     let demand = record.demand.name();
-    match (record.outcome, verified.class()) {
-        (Outcome::Agreed, Some(class)) => {
-            let label = root.label(verified.charter(), class);
-            format!("\"{label}\" (class {class}), {} ({demand} was demanded)", record.assurance)
+    match (record.outcome, verified.result()) {
+        (Outcome::Agreed, Some(result)) => {
+            format!("{}, {} ({demand} was demanded)", describe(root, verified.charter(), result), record.assurance)
         }
         (Outcome::Agreed, None) => format!("agreed, {}; the votes are not shown", record.assurance),
         (Outcome::NoAgreement, _) => format!("no agreement: the votes cannot reach {demand}"),
+    }
+}
+
+/// A vote or a result, for people.
+fn describe(root: &Root, charter: &Charter, vote: &Vote) -> String {
+    match vote {
+        Vote::Class(class) => format!("\"{}\" (class {class})", root.label(charter, *class)),
+        Vote::Ranking(classes) => {
+            let labels: Vec<_> = classes.iter().map(|class| root.label(charter, *class)).collect();
+            labels.join(" > ")
+        }
+        Vote::Output(digest) => format!("output {}…", digest.short()),
+        Vote::Tensor(values) => format!("{} fixed-point values", values.len()),
+        Vote::Abstain => "no answer".into(),
     }
 }
 
@@ -66,8 +82,7 @@ fn votes(root: &Root, verified: &Verified) -> Vec<(String, String)> {
     let name = |group: &VoteGroup| match group.commitment {
         None => "no answer".to_owned(),
         Some(commitment) => match shown.next() {
-            Some(Vote::Class(class)) => root.label(charter, *class),
-            Some(_) => "an answer".to_owned(),
+            Some(vote) => describe(root, charter, vote),
             None => format!("hidden vote {}", commitment.short()),
         },
     };

@@ -3,4 +3,5 @@
 mod harness;
 mod honest;
 mod hostile;
+mod identity;
 mod mistakes;
