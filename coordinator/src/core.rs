@@ -15,6 +15,8 @@ use crate::pace::Pace;
 
 /// Final blocks whose outcomes stay in memory for whoever asks a little late.
 const RECENT_BLOCKS_MAX: usize = 256;
+/// And the bytes that they may take.
+const RECENT_BYTES_MAX: usize = 64 << 20;
 
 /// A final block with everything that certificates need of it.
 #[derive(Debug)]
@@ -22,6 +24,14 @@ pub(crate) struct AttestedBlock {
     pub(crate) stored: StoredBlock,
     pub(crate) tree: LeafTree,
     pub(crate) results: Vec<EntryResult>,
+}
+
+impl AttestedBlock {
+    /// About what it takes in memory.
+    fn size_bytes(&self) -> usize {
+        // The tree holds two digests per leaf.
+        self.stored.payload.len() + self.stored.leaves.iter().map(|leaf| leaf.len() + 64).sum::<usize>()
+    }
 }
 
 /// What became of an entry.
@@ -65,6 +75,7 @@ pub(crate) struct Core {
     doubtful: BTreeSet<Digest>,
     waiting: BTreeMap<Digest, Vec<oneshot::Sender<Outcome>>>,
     recent: VecDeque<Arc<AttestedBlock>>,
+    recent_bytes: usize,
     recent_entries: BTreeMap<Digest, (Arc<AttestedBlock>, usize)>,
 }
 
@@ -94,6 +105,7 @@ impl Core {
             doubtful: BTreeSet::new(),
             waiting: BTreeMap::new(),
             recent: VecDeque::new(),
+            recent_bytes: 0,
             recent_entries: BTreeMap::new(),
         }
     }
@@ -214,9 +226,12 @@ impl Core {
             self.recent_entries.insert(result.entry, (Arc::clone(&block), place));
             self.tell(&result.entry, &Outcome::Applied(Arc::clone(&block), place));
         }
+        self.recent_bytes += block.size_bytes();
         self.recent.push_back(Arc::clone(&block));
-        if self.recent.len() > RECENT_BLOCKS_MAX {
-            for result in self.recent.pop_front().iter().flat_map(|old| &old.results) {
+        while self.recent.len() > RECENT_BLOCKS_MAX || self.recent_bytes > RECENT_BYTES_MAX && self.recent.len() > 1 {
+            let Some(old) = self.recent.pop_front() else { break };
+            self.recent_bytes -= old.size_bytes();
+            for result in &old.results {
                 self.recent_entries.remove(&result.entry);
             }
         }
