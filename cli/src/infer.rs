@@ -68,6 +68,9 @@ struct Failure {
 
 impl Client {
     pub(crate) fn new(gateway: &str, group: &str, root: Root, assurance: Option<Assurance>) -> anyhow::Result<Self> {
+        if !gateway.starts_with("http://") && !gateway.starts_with("https://") {
+            bail!("--gateway is a URL like http://127.0.0.1:8000, not `{gateway}`");
+        }
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
         let gateway = gateway.trim_end_matches('/').to_owned();
         Ok(Self { http, gateway, group: group.to_owned(), assurance, key: None, root })

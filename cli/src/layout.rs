@@ -36,8 +36,9 @@ impl Service {
 
 /// Every service of the market in `dir`: coordinators first, gateways last, each kind by name.
 pub(crate) fn services(dir: &Path) -> anyhow::Result<Vec<Service>> {
-    let entries = std::fs::read_dir(dir)
-        .with_context(|| format!("cannot read {}; make a market with: dropbear init {0}", dir.display()))?;
+    let entries = std::fs::read_dir(dir).map_err(|error| {
+        anyhow::anyhow!("cannot read {0}: {error}; make a market with: dropbear init", dir.display())
+    })?;
     let mut services = Vec::new();
     for entry in entries {
         let folder = entry?.path();

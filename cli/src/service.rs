@@ -1,6 +1,7 @@
 //! Running one service, as in production.
 
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -74,7 +75,9 @@ pub(crate) async fn run(kind: Kind, args: Args) -> anyhow::Result<Verdict> {
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("DROPBEAR_LOG")
         .unwrap_or_else(|_| "info,commonware=warn,ort=warn".into());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for terminals, not for files.
+    let colours = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     if std::env::var("DROPBEAR_LOG_FORMAT").is_ok_and(|format| format == "json") {
         logs.json().init();
     } else {

@@ -105,7 +105,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Verdict> {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => break,
             _ = terminate.recv() => break,
-            problem = market.any_ended() => eprintln!("{problem}\nthe market goes on without it"),
+            problem = market.any_ended() => eprintln!("{problem}\nthe others go on; start it again with `dropbear up` or by its own command"),
         }
     }
     eprintln!("stopping");

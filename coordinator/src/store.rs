@@ -19,7 +19,9 @@ const FILE: &str = "ledger.redb";
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file cannot be opened.
-    #[error("cannot open the ledger {0}: {1} (is another coordinator using it? is the disk writable?)")]
+    #[error(
+        "cannot open the ledger {0}: {1} (is another coordinator using it, is the disk writable, is the file damaged?)"
+    )]
     Open(PathBuf, redb::Error),
     /// Reading or writing failed.
     #[error("the ledger cannot be read or written: {0}")]

@@ -52,6 +52,8 @@ pub struct Limits {
     pub batch_bytes_max: usize,
     /// How long an incomplete batch waits for more while others are in flight.
     pub batch_delay_us: u64,
+    /// The longest time that a client may ask for.
+    pub request_timeout_ms_max: u64,
     /// Request batches of one group that are in flight at once.
     pub batches_in_flight_max: usize,
     /// A request's time from admission to answer, if it names none.
@@ -78,6 +80,8 @@ pub struct Limits {
     pub image_side_max: u32,
     /// Pixels of a picture.
     pub image_pixels_max: u64,
+    /// Pixels of all pictures of one call together: decoding is what a call costs everybody else.
+    pub call_pixels_max: u64,
 }
 
 impl Default for Limits {
@@ -89,6 +93,7 @@ impl Default for Limits {
             batch_delay_us: 0,
             batches_in_flight_max: 8,
             request_timeout_ms: 10_000,
+            request_timeout_ms_max: 60_000,
             straggler_wait_ms: 150,
             resubmit_after_ms: 500,
             await_all_ballots: false,
@@ -99,7 +104,9 @@ impl Default for Limits {
             connections_max: 4096,
             drain_timeout_ms: 10_000,
             image_side_max: 16_384,
-            image_pixels_max: 64 << 20,
+            // What the sample models' nodes decode at most.
+            image_pixels_max: 50_000_000,
+            call_pixels_max: 100_000_000,
         }
     }
 }

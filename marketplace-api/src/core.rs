@@ -1,8 +1,8 @@
 //! The gateway's core, which every protocol shares: admission, groups, certificates by id.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::market::Market;
 use crate::mint::{Drawn, Minted, mint, times};
 use crate::nodes::OwnerNodes;
 use crate::picture::PictureRules;
+use crate::pressure::Pressure;
 use crate::schema::{self, Task};
 use crate::settle::{self, Claim};
 
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     owners: BTreeMap<String, Arc<Vec<Option<OwnerNodes>>>>,
     lanes: Lanes,
     permits: Arc<Semaphore>,
+    pressure: Mutex<Pressure>,
     draining: AtomicBool,
 }
 
@@ -73,7 +75,7 @@ impl Core {
         }
         let permits = Arc::new(Semaphore::new(limits.items_in_flight_max));
         let draining = AtomicBool::new(false);
-        Self { market, limits, coordinators, follower, owners, lanes, permits, draining }
+        Self { market, limits, coordinators, follower, owners, lanes, permits, pressure: Mutex::default(), draining }
     }
 
     /// The charter of a group, as genesis has it.
@@ -140,6 +142,11 @@ impl Core {
         if ask.options.expiry_ms.is_some_and(|expiry_ms| expiry_ms <= now_ms()) {
             return Ok(self.first_answers(&ask, minted).await);
         }
+        let in_flight = self.limits.items_in_flight_max - self.permits.available_permits();
+        if !self.pressure().admits(in_flight, minted.len(), timeout) {
+            return Err(Failure::Overloaded("requests that it can answer in time"));
+        }
+        let (asked, before) = (Instant::now(), in_flight);
         let lane = self.lanes.get(&(ask.group, !ask.options.uncertified));
         let lane = lane.ok_or(Failure::Internal("a group without a lane"))?;
         let deadline = Instant::now() + timeout;
@@ -161,16 +168,33 @@ impl Core {
             let answered = timeout_at(deadline + ANSWER_GRACE, reply).await;
             answers.push(answered.map_or_else(|_| lost(), |answer| answer.unwrap_or_else(|_| lost())));
         }
+        if answers.iter().all(Result::is_ok) {
+            self.pressure().answered(before + answers.len(), asked.elapsed());
+        }
         Ok(answers)
+    }
+
+    fn pressure(&self) -> MutexGuard<'_, Pressure> {
+        self.pressure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mint(&self, ask: &Ask) -> Result<(Vec<Minted>, Duration), Failure> {
         let charter = self.charter(&ask.group)?;
         let task = Task::of(charter)?;
-        let pictures = PictureRules { side_max: self.limits.image_side_max, pixels_max: self.limits.image_pixels_max };
+        let pictures = PictureRules {
+            side_max: self.limits.image_side_max,
+            pixels_max: self.limits.image_pixels_max,
+            call_pixels_max: self.limits.call_pixels_max,
+        };
         let inputs = schema::items(task, &ask.input, self.limits.items_in_flight_max, pictures)?;
         let rules = &self.market.genesis().rules;
-        let times = times(&ask.options, rules, self.limits.request_timeout(), now_ms());
+        let now_ms = now_ms();
+        let longest = Duration::from_millis(self.limits.request_timeout_ms_max);
+        let times = times(&ask.options, rules, self.limits.request_timeout(), longest, now_ms);
+        if times.expiry_ms > now_ms + rules.request_lifetime_ms_max {
+            let lifetime_ms = rules.request_lifetime_ms_max;
+            return Err(Failure::BadInput(format!("`expiry_ms` lies more than {lifetime_ms} ms ahead")));
+        }
         let demand = ask.options.demand.unwrap_or(charter.assurance);
         let drawn = draw()?;
         let minted = mint(&self.market, &ask.group, demand, &ask.options, times.expiry_ms, inputs, &drawn)?;

@@ -26,6 +26,7 @@ mod mint;
 mod nodes;
 mod options;
 mod picture;
+mod pressure;
 mod quorum;
 mod round;
 mod schema;

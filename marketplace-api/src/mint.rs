@@ -39,10 +39,16 @@ pub(crate) struct Times {
 ///
 /// The expiry is part of the id. Where the client names a nonce but no expiry, it is the end of a window of fixed
 /// length, so that a prompt retry names the same id; a client that wants to be sure repeats `expiry_ms`.
-pub(crate) fn times(options: &Options, rules: &Rules, timeout_default: Duration, now_ms: u64) -> Times {
+pub(crate) fn times(
+    options: &Options,
+    rules: &Rules,
+    timeout_default: Duration,
+    timeout_max: Duration,
+    now_ms: u64,
+) -> Times {
     // Agreed time may lag behind this clock; what lies further ahead would be refused.
     let lifetime_ms = rules.request_lifetime_ms_max.saturating_sub(rules.clock_skew_ms_max).max(1);
-    let timeout = options.timeout.unwrap_or(timeout_default).min(Duration::from_millis(lifetime_ms));
+    let timeout = options.timeout.unwrap_or(timeout_default).min(timeout_max).min(Duration::from_millis(lifetime_ms));
     let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(lifetime_ms).max(1);
     let expiry_ms = match (options.expiry_ms, options.nonce) {
         (Some(expiry_ms), _) => expiry_ms,
@@ -129,7 +135,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000_123;
 
     fn at(options: &Options, now_ms: u64) -> Times {
-        times(options, &RULES, Duration::from_secs(10), now_ms)
+        times(options, &RULES, Duration::from_secs(10), Duration::from_secs(3600), now_ms)
     }
 
     #[test]

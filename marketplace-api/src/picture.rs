@@ -11,13 +11,15 @@ use image::{ImageFormat, ImageReader, Limits};
 pub(crate) struct PictureRules {
     pub(crate) side_max: u32,
     pub(crate) pixels_max: u64,
+    /// All pictures of one call together.
+    pub(crate) call_pixels_max: u64,
 }
 
 /// The header reader may allocate this much, whatever the file says.
 const HEADER_ALLOC_BYTES_MAX: u64 = 1 << 20;
 
-/// Checks a picture's format and dimensions; the message says what is wrong with it.
-pub(crate) fn check_picture(bytes: &[u8], rules: PictureRules) -> Result<(), String> {
+/// Checks a picture's format and dimensions, and gives its pixels; the message says what is wrong with it.
+pub(crate) fn check_picture(bytes: &[u8], rules: PictureRules) -> Result<u64, String> {
     let format = image::guess_format(bytes).ok();
     let Some(format @ (ImageFormat::Jpeg | ImageFormat::Png)) = format else {
         return Err(format!("not a JPEG or PNG picture ({} bytes)", bytes.len()));
@@ -39,14 +41,14 @@ pub(crate) fn check_picture(bytes: &[u8], rules: PictureRules) -> Result<(), Str
             rules.side_max, rules.pixels_max
         ));
     }
-    Ok(())
+    Ok(pixels)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const RULES: PictureRules = PictureRules { side_max: 100, pixels_max: 5000 };
+    const RULES: PictureRules = PictureRules { side_max: 100, pixels_max: 5000, call_pixels_max: 8000 };
 
     fn png(width: u32, height: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -57,7 +59,7 @@ mod tests {
 
     #[test]
     fn only_pictures_of_reasonable_size_pass() {
-        assert_eq!(check_picture(&png(10, 10), RULES), Ok(()));
+        assert_eq!(check_picture(&png(10, 10), RULES), Ok(100));
         for (bytes, complaint) in [
             (png(101, 1), "too large"),
             (png(80, 80), "too large"),

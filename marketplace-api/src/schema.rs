@@ -110,8 +110,16 @@ pub(crate) fn items(
         .ok_or_else(|| bad(input, format!("its leading dimension is the number of requests, from 1 to {items_max}")))?;
     let pieces = pieces(input, &shape, count)?;
     if task == Task::ImageClassification && input.datatype == "BYTES" {
+        let mut pixels = 0;
         for (place, piece) in pieces.iter().enumerate() {
-            check_picture(piece, pictures).map_err(|problem| bad(input, format!("element {place} is {problem}")))?;
+            let checked = check_picture(piece, pictures);
+            pixels += checked.map_err(|problem| bad(input, format!("element {place} is {problem}")))?;
+        }
+        let pixels_max = pictures.call_pixels_max;
+        if pixels > pixels_max {
+            let problem =
+                format!("its pictures have {pixels} pixels together, more than {pixels_max}: send fewer at once");
+            return Err(bad(input, problem));
         }
     }
     let item =
@@ -179,7 +187,7 @@ fn pieces(input: &Tensor, shape: &[u64], count: usize) -> Result<Vec<Bytes>, Fai
 mod tests {
     use super::*;
 
-    const RULES: PictureRules = PictureRules { side_max: 4096, pixels_max: 1 << 24 };
+    const RULES: PictureRules = PictureRules { side_max: 4096, pixels_max: 1 << 24, call_pixels_max: 1 << 25 };
 
     fn raw(datatype: &str, shape: &[u64], bytes: usize) -> Tensor {
         let data = TensorData::Raw(Bytes::from(vec![7; bytes]));

@@ -176,6 +176,16 @@ async fn bad_input_is_named_and_harms_nobody(folder: &Folder) {
     let (status, body) = infer("imagenet", json!({ "inputs": "garbage" })).await;
     assert_eq!(status, 400, "{body}");
 
+    // A phone's photo as a form: the padding behind the picture's end makes it as large as one.
+    let large = [good.clone(), vec![0; 3 << 20]].concat();
+    let form =
+        reqwest::multipart::Form::new().part("photo", reqwest::multipart::Part::bytes(large).file_name("photo.jpg"));
+    let url = format!("{}/api/v1/groups/imagenet/classify", folder.url());
+    let response = reqwest::Client::new().post(url).multipart(form).send().await.unwrap();
+    assert!(response.status().is_success(), "{}", response.text().await.unwrap());
+    let (status, body) = classify(folder, "?expiry_ms=9007199254740991", good.clone()).await;
+    assert_eq!(status, 400, "{body}");
+
     let (status, body) = classify(folder, "", good).await;
     assert_eq!((status, &body["results"][0]["label"]), (200, &json!("strawberry")), "the service is alive: {body}");
 }

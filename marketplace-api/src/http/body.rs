@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::Bytes;
-use flate2::read::{GzDecoder, ZlibDecoder};
+use bytes::{Bytes, BytesMut};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
@@ -55,20 +55,41 @@ impl BodyBudget {
             drain(body).await;
             return Err(self.too_large());
         }
-        let unpacked = if encoding == Encoding::Identity { 0 } else { self.bytes_max };
-        let share = (announced.unwrap_or(self.bytes_max) + unpacked).div_ceil(KIB);
-        let share = u32::try_from(share).map_err(|_| self.too_large())?;
-        let share = Arc::clone(&self.left).try_acquire_many_owned(share);
-        let share = share.map_err(|_| ApiError::from(Failure::Overloaded("request bodies in flight")))?;
-        let mut limited = Limited::new(body, self.bytes_max);
-        let bytes = match timeout(self.timeout, (&mut limited).collect()).await {
-            Ok(Ok(collected)) => collected.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(self.too_large()),
-            Ok(Err(_)) => return Err(ApiError::bad_request("the request body ended early")),
+        let mut share = self.share(0)?;
+        let bytes = match timeout(self.timeout, self.collect(body, &mut share)).await {
+            Ok(collected) => collected?,
             Err(_) => return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the request body came too slowly")),
         };
+        if encoding != Encoding::Identity {
+            share.merge(self.share(self.bytes_max)?);
+        }
         let bytes = encoding.unpack(bytes, self.bytes_max).await?.ok_or_else(|| self.too_large())?;
         Ok(Held { bytes, _share: share })
+    }
+
+    /// Reads a body, paying for its bytes as they arrive: what is only announced holds nobody else up.
+    async fn collect(&self, body: Body, share: &mut OwnedSemaphorePermit) -> Result<Bytes, ApiError> {
+        let mut limited = Limited::new(body, self.bytes_max);
+        let (mut bytes, mut paid_kib) = (BytesMut::new(), 0);
+        while let Some(frame) = limited.frame().await {
+            let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+                true => self.too_large(),
+                false => ApiError::bad_request("the request body ended early"),
+            })?;
+            if let Ok(data) = frame.into_data() {
+                bytes.extend_from_slice(&data);
+                let due_kib = bytes.len().div_ceil(KIB);
+                share.merge(self.share((due_kib - paid_kib) * KIB)?);
+                paid_kib = due_kib;
+            }
+        }
+        Ok(bytes.freeze())
+    }
+
+    fn share(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let kib = u32::try_from(bytes.div_ceil(KIB)).map_err(|_| self.too_large())?;
+        let share = Arc::clone(&self.left).try_acquire_many_owned(kib);
+        share.map_err(|_| ApiError::from(Failure::Overloaded("request bodies in flight")))
     }
 
     fn too_large(&self) -> ApiError {
@@ -111,7 +132,7 @@ impl Encoding {
     async fn unpack(self, bytes: Bytes, max: usize) -> Result<Option<Bytes>, ApiError> {
         let work = match self {
             Self::Identity => return Ok(Some(bytes)),
-            Self::Gzip => spawn_blocking(move || read_up_to(GzDecoder::new(&*bytes), max)),
+            Self::Gzip => spawn_blocking(move || read_up_to(MultiGzDecoder::new(&*bytes), max)),
             Self::Deflate => spawn_blocking(move || read_up_to(ZlibDecoder::new(&*bytes), max)),
         };
         let unpacked = work.await.map_err(|_| ApiError::from(Failure::Internal("decompressing failed")))?;

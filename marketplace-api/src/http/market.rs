@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{FromRequest as _, Multipart, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -118,6 +118,8 @@ async fn pictures(headers: &HeaderMap, body: Bytes) -> Result<(Vec<Bytes>, Texts
     }
     let mut request = Request::new(Body::from(body));
     *request.headers_mut() = headers.clone();
+    // The body is here already, within the gateway's own bound.
+    DefaultBodyLimit::disable().apply(&mut request);
     let broken = |_| ApiError::bad_request("the multipart form is damaged");
     let mut form = Multipart::from_request(request, &())
         .await
