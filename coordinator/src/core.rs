@@ -147,7 +147,6 @@ impl Core {
         if let Err(refused) = self.chain.would_apply(&entry, now_ms) {
             return Ok(Err(refused));
         }
-        self.pace.arrived(now_ms);
         self.pool.push(entry).map(Ok)
     }
 
@@ -165,7 +164,7 @@ impl Core {
         receiver
     }
 
-    pub(crate) fn wait_ms(&mut self, now_ms: u64) -> u64 {
+    pub(crate) fn wait_ms(&self, now_ms: u64) -> u64 {
         self.pace.wait_ms(now_ms)
     }
 
@@ -221,7 +220,7 @@ impl Core {
     /// A block is durable: tells everybody who waits.
     pub(crate) fn durable(&mut self, block: AttestedBlock, now_ms: u64) -> Arc<AttestedBlock> {
         let block = Arc::new(block);
-        self.pace.block(now_ms);
+        self.pace.block(block.results.iter().map(|result| result.requests.len().max(1)).sum(), now_ms);
         for (place, result) in block.results.iter().enumerate() {
             self.recent_entries.insert(result.entry, (Arc::clone(&block), place));
             self.tell(&result.entry, &Outcome::Applied(Arc::clone(&block), place));
