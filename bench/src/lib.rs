@@ -1,8 +1,10 @@
 //! Measurements printed beside their baseline, taken in one run.
 //!
 //! A figure alone says little on a shared machine. Everything here is measured in pairs, interleaved, and printed with its
-//! spread: [`overhead`] puts certified answers beside uncertified ones of the same market.
+//! spread: [`overhead`] puts certified answers beside uncertified ones of the same market, and beside the bare models;
+//! [`soak`] keeps a market busy and watches what it holds on to.
 
 pub mod load;
 pub mod overhead;
-pub mod process;
+pub mod scrape;
+pub mod soak;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 /// Why a load run is worthless.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -15,6 +17,18 @@ pub enum LoadError {
     /// A client task panicked.
     #[error("a client of the load generator failed: {0}")]
     Task(#[from] tokio::task::JoinError),
+    /// The baseline that needs no market failed.
+    #[error("the bare models failed: {0}")]
+    Bare(String),
+}
+
+/// The body of one Open Inference Protocol request.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// What is posted.
+    pub bytes: Bytes,
+    /// Bytes of its JSON part, where raw tensor data follows.
+    pub json_length: Option<usize>,
 }
 
 /// One question, asked again and again.
@@ -22,10 +36,8 @@ pub enum LoadError {
 pub struct Question {
     /// Where to post it.
     pub url: String,
-    /// The `Content-Type`.
-    pub content_type: &'static str,
     /// What to post; taken in turn.
-    pub bodies: Arc<Vec<Vec<u8>>>,
+    pub bodies: Arc<Vec<Body>>,
 }
 
 /// What a load run measured.
@@ -77,16 +89,31 @@ async fn ask(question: Question, client: usize, until: Instant) -> Result<Vec<Du
         if asked >= until {
             break;
         }
-        let request = http.post(&question.url).header("content-type", question.content_type).body(body.clone());
-        let response = request.send().await?;
-        let status = response.status().as_u16();
-        let text = response.bytes().await?;
-        if status != 200 {
-            return Err(LoadError::Status(status, String::from_utf8_lossy(&text).chars().take(300).collect()));
-        }
+        post(&http, &question.url, body).await?;
         latencies.push(asked.elapsed());
     }
     Ok(latencies)
+}
+
+/// Asks once and reads the whole answer.
+///
+/// # Errors
+/// [`LoadError`] if the answer is not a success.
+pub async fn post(http: &reqwest::Client, url: &str, body: &Body) -> Result<Bytes, LoadError> {
+    let request = http.post(url).body(body.bytes.clone());
+    let request = match body.json_length {
+        Some(length) => request
+            .header("content-type", "application/octet-stream")
+            .header("inference-header-content-length", length.to_string()),
+        None => request.header("content-type", "application/json"),
+    };
+    let response = request.send().await?;
+    let status = response.status().as_u16();
+    let answer = response.bytes().await?;
+    if status != 200 {
+        return Err(LoadError::Status(status, String::from_utf8_lossy(&answer).chars().take(300).collect()));
+    }
+    Ok(answer)
 }
 
 #[cfg(test)]

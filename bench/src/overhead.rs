@@ -1,122 +1,356 @@
-//! What certification costs: certified answers beside uncertified ones of the same market, interleaved.
+//! What certification costs: certified answers beside uncertified ones of the same market and, where models are real,
+//! beside the bare models without any market; interleaved in one run.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dropbear_telemetry::process::{cpu_seconds, resident_bytes};
 
 use crate::load::{LoadError, Question, Run, run};
-use crate::process::{cpu_seconds, resident_bytes};
+use crate::scrape::Sample;
 
-/// A service whose CPU time is charged.
+/// A service that is watched while it works.
 #[derive(Clone, Debug)]
 pub struct Watched {
     /// Its name.
     pub name: String,
     /// Its process.
     pub pid: u32,
+    /// Where its metrics are.
+    pub metrics: String,
+    /// The histogram family of its stages.
+    pub stages: &'static str,
 }
 
-/// What to measure.
-#[derive(Clone, Debug)]
-pub struct Plan {
+/// Runs the bare models for so long; gives answers per second. Called on a thread that may block.
+pub type Bare = Arc<dyn Fn(Duration) -> Result<f64, String> + Send + Sync>;
+
+/// One kind of input.
+#[derive(Clone)]
+pub struct Row {
+    /// What it is.
+    pub name: String,
     /// The question whose answers are certified.
     pub certified: Question,
     /// The same question without ordering and certificate.
     pub uncertified: Question,
-    /// Pairs of runs.
+    /// The same work without a market.
+    pub bare: Option<Bare>,
+}
+
+/// What to measure.
+#[derive(Clone)]
+pub struct Plan {
+    /// Kinds of input.
+    pub rows: Vec<Row>,
+    /// Rounds: in each, every row is measured once in every way.
     pub rounds: usize,
     /// Length of one run.
     pub duration: Duration,
     /// Clients at once.
     pub clients: usize,
-    /// Whose CPU time is charged.
+    /// Who is watched.
     pub services: Vec<Watched>,
+}
+
+/// One row's figures of one round.
+#[derive(Clone, Debug, Default)]
+struct Round {
+    certified: Run,
+    uncertified: Run,
+    /// Answers per second.
+    bare: Option<f64>,
+    alone_certified: Run,
+    alone_uncertified: Run,
+}
+
+/// One service's use while certified answers were given, and while uncertified ones were, under full load.
+#[derive(Clone, Debug)]
+struct Use {
+    service: Watched,
+    certified_cpu_s: f64,
+    uncertified_cpu_s: f64,
+    certified: Sample,
+    resident_bytes: u64,
 }
 
 /// What was measured.
 #[derive(Clone, Debug)]
 pub struct Report {
     clients: usize,
-    /// (certified, uncertified), one pair a round.
-    rounds: Vec<(Run, Run)>,
-    /// (name, CPU seconds in certified runs, in uncertified runs, resident bytes at the end).
-    services: Vec<(String, f64, f64, u64)>,
+    rows: Vec<(String, Vec<Round>)>,
+    services: Vec<Use>,
+    certified_answers: usize,
+    uncertified_answers: usize,
 }
 
-/// Runs the plan: certified and uncertified in turn, the first of each round changing, so that drift hits both.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Certified,
+    Uncertified,
+    Bare,
+    AloneCertified,
+    AloneUncertified,
+}
+
+const WAYS: [Way; 5] = [Way::Certified, Way::Uncertified, Way::Bare, Way::AloneCertified, Way::AloneUncertified];
+
+/// Runs the plan: all ways in turn, the first of each round changing, so that drift hits all of them.
 ///
 /// # Errors
 /// [`LoadError`] if any answer is not a success.
 pub async fn measure(plan: &Plan) -> Result<Report, LoadError> {
+    let mut measuring = Measuring { plan, http: reqwest::Client::new(), report: Report::of(plan) };
     let warm_up = plan.duration.min(Duration::from_secs(2));
-    run(&plan.certified, plan.clients, warm_up).await?;
-    let mut report = Report {
-        clients: plan.clients,
-        rounds: Vec::new(),
-        services: plan.services.iter().map(|service| (service.name.clone(), 0.0, 0.0, 0)).collect(),
-    };
-    for round in 0..plan.rounds {
-        let (certified, uncertified);
-        if round % 2 == 0 {
-            certified = report.charged(plan, true).await?;
-            uncertified = report.charged(plan, false).await?;
-        } else {
-            uncertified = report.charged(plan, false).await?;
-            certified = report.charged(plan, true).await?;
-        }
-        report.rounds.push((certified, uncertified));
+    for row in &plan.rows {
+        run(&row.certified, plan.clients, warm_up).await?;
     }
-    for (service, line) in plan.services.iter().zip(&mut report.services) {
-        line.3 = resident_bytes(service.pid).unwrap_or(0);
+    for round in 0..plan.rounds {
+        for (place, row) in plan.rows.iter().enumerate() {
+            let mut figures = Round::default();
+            for step in 0..WAYS.len() {
+                measuring.one(row, WAYS[(round + step) % WAYS.len()], &mut figures).await?;
+            }
+            measuring.report.rows[place].1.push(figures);
+        }
+    }
+    let mut report = measuring.report;
+    for line in &mut report.services {
+        line.resident_bytes = resident_bytes(line.service.pid).unwrap_or(0);
     }
     Ok(report)
 }
 
-impl Report {
-    /// One run, its CPU time charged to the services.
-    async fn charged(&mut self, plan: &Plan, certified: bool) -> Result<Run, LoadError> {
-        let cpu = || plan.services.iter().map(|service| cpu_seconds(service.pid).unwrap_or(0.0)).collect::<Vec<_>>();
-        let before = cpu();
-        let question = if certified { &plan.certified } else { &plan.uncertified };
-        let measured = run(question, plan.clients, plan.duration).await?;
-        for ((line, after), before) in self.services.iter_mut().zip(cpu()).zip(before) {
-            *if certified { &mut line.1 } else { &mut line.2 } += after - before;
+struct Measuring<'a> {
+    plan: &'a Plan,
+    http: reqwest::Client,
+    report: Report,
+}
+
+impl Measuring<'_> {
+    async fn one(&mut self, row: &Row, way: Way, figures: &mut Round) -> Result<(), LoadError> {
+        let duration = self.plan.duration;
+        match way {
+            Way::Certified => figures.certified = self.charged(&row.certified, true).await?,
+            Way::Uncertified => figures.uncertified = self.charged(&row.uncertified, false).await?,
+            Way::AloneCertified => figures.alone_certified = run(&row.certified, 1, duration / 2).await?,
+            Way::AloneUncertified => figures.alone_uncertified = run(&row.uncertified, 1, duration / 2).await?,
+            Way::Bare => {
+                let Some(bare) = row.bare.clone() else { return Ok(()) };
+                let measured = tokio::task::spawn_blocking(move || bare(duration)).await?;
+                figures.bare = Some(measured.map_err(LoadError::Bare)?);
+            }
         }
+        Ok(())
+    }
+
+    /// One run at full load, its use charged to the services.
+    async fn charged(&mut self, question: &Question, certified: bool) -> Result<Run, LoadError> {
+        let before = self.observe().await?;
+        let measured = run(question, self.plan.clients, self.plan.duration).await?;
+        let after = self.observe().await?;
+        for ((line, before), after) in self.report.services.iter_mut().zip(before).zip(after) {
+            let cpu_s = after.0 - before.0;
+            if certified {
+                line.certified_cpu_s += cpu_s;
+                line.certified.add(&after.1.since(&before.1));
+            } else {
+                line.uncertified_cpu_s += cpu_s;
+            }
+        }
+        let answers = if certified { &mut self.report.certified_answers } else { &mut self.report.uncertified_answers };
+        *answers += measured.latencies.len();
         Ok(measured)
     }
 
-    /// Certified over uncertified throughput, one ratio a round, ascending.
-    #[must_use]
-    pub fn ratios(&self) -> Vec<f64> {
-        let mut ratios: Vec<_> = self
-            .rounds
-            .iter()
-            .map(|(certified, uncertified)| certified.throughput() / uncertified.throughput())
-            .collect();
-        ratios.sort_unstable_by(f64::total_cmp);
-        ratios
+    /// CPU seconds and metrics of every service.
+    async fn observe(&self) -> Result<Vec<(f64, Sample)>, LoadError> {
+        let mut observed = Vec::new();
+        for service in &self.plan.services {
+            let cpu_s = cpu_seconds(service.pid).unwrap_or(0.0);
+            observed.push((cpu_s, Sample::take(&self.http, &service.metrics).await?));
+        }
+        Ok(observed)
     }
+}
+
+/// Runs `answer` on as many threads as there are cores until `duration` is over; each call gives how many answers it
+/// made. For [`Bare`].
+///
+/// # Errors
+/// The first failure of any call.
+pub fn on_every_core<W: Send>(
+    workers: &mut [W],
+    duration: Duration,
+    answer: impl Fn(&mut W, usize) -> Result<usize, String> + Sync,
+) -> Result<f64, String> {
+    let started = Instant::now();
+    let work = |worker: &mut W| -> Result<usize, String> {
+        let mut answers = 0;
+        for turn in 0.. {
+            if started.elapsed() >= duration {
+                break;
+            }
+            answers += answer(worker, turn)?;
+        }
+        Ok(answers)
+    };
+    let answers: Result<Vec<usize>, String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = workers.iter_mut().map(|worker| scope.spawn(|| work(worker))).collect();
+        threads.into_iter().map(|thread| thread.join().map_err(|_| "a worker panicked".to_owned())?).collect()
+    });
+    Ok(answers?.into_iter().sum::<usize>() as f64 / started.elapsed().as_secs_f64())
+}
+
+impl Report {
+    fn of(plan: &Plan) -> Self {
+        let unused = |service: &Watched| Use {
+            service: service.clone(),
+            certified_cpu_s: 0.0,
+            uncertified_cpu_s: 0.0,
+            certified: Sample::default(),
+            resident_bytes: 0,
+        };
+        Self {
+            clients: plan.clients,
+            rows: plan.rows.iter().map(|row| (row.name.clone(), Vec::new())).collect(),
+            services: plan.services.iter().map(unused).collect(),
+            certified_answers: 0,
+            uncertified_answers: 0,
+        }
+    }
+}
+
+/// Least, median and greatest.
+fn spread(figures: impl Iterator<Item = f64>) -> Option<(f64, f64, f64)> {
+    let mut figures: Vec<_> = figures.collect();
+    figures.sort_unstable_by(f64::total_cmp);
+    Some((*figures.first()?, *figures.get(figures.len() / 2)?, *figures.last()?))
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} clients at once; throughput in answers/s, latency in ms", self.clients)?;
-        writeln!(f, "{:<6} {:<12} {:>10} {:>8} {:>8} {:>8}", "ROUND", "KIND", "PER S", "P50", "P95", "P99")?;
-        for (round, (certified, uncertified)) in self.rounds.iter().enumerate() {
-            for (kind, run) in [("certified", certified), ("uncertified", uncertified)] {
-                let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| run.quantile_ms(share));
-                let per_s = run.throughput();
-                writeln!(f, "{:<6} {kind:<12} {per_s:>10.1} {p50:>8.1} {p95:>8.1} {p99:>8.1}", round + 1)?;
+        writeln!(f, "throughput in answers/s; latency in ms")?;
+        for (name, rounds) in &self.rows {
+            writeln!(f, "\n{name}, {} clients at once", self.clients)?;
+            rows(f, rounds)?;
+            ratios(f, rounds)?;
+        }
+        self.stages(f)?;
+        self.resources(f)
+    }
+}
+
+fn rows(f: &mut fmt::Formatter<'_>, rounds: &[Round]) -> fmt::Result {
+    writeln!(f, "{:<6} {:<12} {:>10} {:>8} {:>8} {:>8}", "ROUND", "KIND", "PER S", "P50", "P95", "P99")?;
+    for (round, figures) in rounds.iter().enumerate() {
+        for (kind, run) in [("certified", &figures.certified), ("uncertified", &figures.uncertified)] {
+            let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| run.quantile_ms(share));
+            writeln!(f, "{:<6} {kind:<12} {:>10.1} {p50:>8.1} {p95:>8.1} {p99:>8.1}", round + 1, run.throughput())?;
+        }
+        if let Some(bare) = figures.bare {
+            writeln!(f, "{:<6} {:<12} {bare:>10.1}", round + 1, "bare models")?;
+        }
+    }
+    Ok(())
+}
+
+fn ratios(f: &mut fmt::Formatter<'_>, rounds: &[Round]) -> fmt::Result {
+    let over = |base: fn(&Round) -> Option<f64>| {
+        spread(rounds.iter().filter_map(|round| Some(round.certified.throughput() / base(round)?)))
+    };
+    let against = [
+        ("uncertified", over(|round| Some(round.uncertified.throughput()))),
+        ("bare models", over(|round| round.bare)),
+    ];
+    for (base, ratio) in against {
+        if let Some((least, median, most)) = ratio {
+            writeln!(f, "certified / {base} throughput: median {median:.3} (least {least:.3}, most {most:.3})")?;
+        }
+    }
+    let p50 = |run: &Run| run.quantile_ms(0.5);
+    let alone = spread(rounds.iter().map(|round| p50(&round.alone_certified)))
+        .zip(spread(rounds.iter().map(|round| p50(&round.alone_uncertified))));
+    let added = spread(rounds.iter().map(|round| p50(&round.alone_certified) - p50(&round.alone_uncertified)));
+    if let (Some((certified, uncertified)), Some((least, median, most))) = (alone, added) {
+        writeln!(
+            f,
+            "one client, p50: certified {:.1} ms, uncertified {:.1} ms, added {median:.1} ms (least {least:.1}, most {most:.1})",
+            certified.1, uncertified.1
+        )?;
+    }
+    Ok(())
+}
+
+impl Report {
+    fn stages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n{:<18} {:<10} {:>10} {:>10}", "STAGES, CERTIFIED", "STAGE", "COUNT", "MEAN MS")?;
+        for line in &self.services {
+            for (stage, count, mean_ms) in line.certified.stages(line.service.stages) {
+                writeln!(f, "{:<18} {stage:<10} {count:>10.0} {mean_ms:>10.2}", line.service.name)?;
             }
         }
-        let ratios = self.ratios();
-        if let (Some(least), Some(middle), Some(most)) = (ratios.first(), ratios.get(ratios.len() / 2), ratios.last()) {
-            writeln!(f, "certified / uncertified throughput: median {middle:.3} (least {least:.3}, most {most:.3})")?;
+        Ok(())
+    }
+
+    fn resources(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = ["CERTIFIED", "MS/ANSWER", "UNCERTIFIED", "MS/ANSWER", "RSS MB"];
+        writeln!(
+            f,
+            "\n{:<18} {:>10} {:>10} {:>12} {:>10} {:>8}",
+            "CPU SECONDS", head[0], head[1], head[2], head[3], head[4]
+        )?;
+        let per = |seconds: f64, answers: usize| seconds * 1e3 / answers.max(1) as f64;
+        for line in &self.services {
+            let (certified, uncertified) = (line.certified_cpu_s, line.uncertified_cpu_s);
+            writeln!(
+                f,
+                "{:<18} {certified:>10.2} {:>10.3} {uncertified:>12.2} {:>10.3} {:>8.0}",
+                line.service.name,
+                per(certified, self.certified_answers),
+                per(uncertified, self.uncertified_answers),
+                line.resident_bytes as f64 / 1e6,
+            )?;
         }
-        writeln!(f, "\n{:<18} {:>14} {:>16} {:>8}", "CPU SECONDS", "CERTIFIED", "UNCERTIFIED", "RSS MB")?;
-        for (name, certified, uncertified, resident) in &self.services {
-            let megabytes = *resident as f64 / 1e6;
-            writeln!(f, "{name:<18} {certified:>14.2} {uncertified:>16.2} {megabytes:>8.0}")?;
+        let ledgers = self.services.iter().map(|line| &line.certified);
+        let most = |name: &str| ledgers.clone().map(|sample| sample.value(name)).fold(0.0, f64::max);
+        let results = most("dropbear_coordinator_requests_total{result=\"recorded\"}");
+        let (blocks, bytes) =
+            (most("dropbear_coordinator_blocks_total"), most("dropbear_coordinator_ledger_bytes_total"));
+        if results > 0.0 && blocks > 0.0 {
+            writeln!(
+                f,
+                "\nledger: {:.0} bytes per certified result; {:.1} results per block",
+                bytes / results,
+                results / blocks
+            )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_core_counts_its_answers_and_the_first_failure_ends_it() {
+        let mut workers = [0usize; 2];
+        let per_s = on_every_core(&mut workers, Duration::from_millis(20), |made, _| {
+            *made += 1;
+            std::thread::sleep(Duration::from_millis(1));
+            Ok(1)
+        });
+        let made = workers.iter().sum::<usize>() as f64;
+        assert!(workers.iter().all(|made| *made > 0) && per_s.unwrap() <= made / 0.02);
+        let failed = on_every_core(&mut workers, Duration::from_secs(60), |_, _| Err("no model".into()));
+        assert_eq!(failed, Err("no model".into()));
+    }
+
+    #[test]
+    fn the_spread_is_of_all_rounds() {
+        assert_eq!(spread([3.0, 1.0, 2.0].into_iter()), Some((1.0, 2.0, 3.0)));
+        assert_eq!(spread(std::iter::empty()), None);
     }
 }

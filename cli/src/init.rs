@@ -20,7 +20,7 @@ const OWNERS: [&str; 8] = ["alder", "birch", "cedar", "dogwood", "elm", "fir", "
 /// More would not leave each service a port of its own.
 const PLACES_MAX: usize = 31;
 /// A request is decided within ten minutes or never: this bounds the memory of decided ids.
-const REQUEST_LIFETIME_MS_MAX: u64 = 600_000;
+pub(crate) const REQUEST_LIFETIME_MS_MAX: u64 = 600_000;
 const CLOCK_SKEW_MS_MAX: u64 = 5_000;
 
 /// What a group does.
@@ -214,19 +214,23 @@ attestation_key = "attestation.key"
 engine_key = "engine.key"
 # Gateways, model nodes and operators ask here. Loopback only: there is no TLS yet.
 listen = "{listen}"
+# Prometheus asks here: http://{metrics}/metrics
+metrics_listen = "{metrics}"
 # Every member's ordering engine, in committee order, this one's included.
 engine_addresses = {engine_addresses}
 # The ledger and the engine's journals. Never restore a copy of it: the coordinator could contradict itself.
 data_dir = "data"
 # How long a view waits for its leader before the next one takes over.
 leader_timeout_ms = 500
-# The longest wait for more entries when the market is busy; an idle market never waits.
-block_interval_ms_max = 250
+# The longest that an entry waits for others to share its block. Gateways say how patient each entry is; an idle
+# market's are not at all.
+patience_ms_max = 500
 # Entries that wait for their block, in bytes.
 pool_bytes_max = 67108864
 "#,
         name = coordinator_name(place),
         listen = ports.coordinator(place)?,
+        metrics = ports.coordinator_metrics(place)?,
     ))
 }
 
@@ -258,6 +262,8 @@ genesis = "../genesis.json"
 key = "owner.key"
 # Gateways ask here. Loopback only: there is no TLS yet.
 listen = "{listen}"
+# Prometheus asks here: http://{metrics}/metrics
+metrics_listen = "{metrics}"
 # Any of them tells this node how the ledger stands; all are tried.
 coordinators = {coordinators}
 {model}# Model sessions, each on a thread of its own, and threads within one inference.
@@ -275,6 +281,7 @@ data_dir = "data"
 "#,
         owner = owner_name(place),
         listen = ports.model_node(place)?,
+        metrics = ports.model_node_metrics(place)?,
     ))
 }
 
@@ -301,10 +308,13 @@ key_file = "gateway.key"
 # Clients ask here: Open Inference Protocol (KServe v2) over HTTP and gRPC.
 http_listen = "{http}"
 grpc_listen = "{grpc}"
+# Prometheus asks here: http://{metrics}/metrics
+metrics_listen = "{metrics}"
 
 "#,
         http = ports.http()?,
         grpc = ports.grpc()?,
+        metrics = ports.gateway_metrics()?,
     );
     for place in 0..args.coordinators {
         let address = ports.coordinator(place)?;

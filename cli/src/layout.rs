@@ -28,6 +28,35 @@ impl Service {
         self.config.parent().unwrap_or(Path::new("."))
     }
 
+    /// Where it is asked: by clients if it is a gateway, by the market's other services if not.
+    pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.addresses()?.0)
+    }
+
+    /// Where Prometheus asks it, if anywhere.
+    pub(crate) fn metrics_address(&self) -> anyhow::Result<Option<SocketAddr>> {
+        Ok(self.addresses()?.1)
+    }
+
+    fn addresses(&self) -> anyhow::Result<(SocketAddr, Option<SocketAddr>)> {
+        let path = &self.config;
+        let of_file = || path.display().to_string();
+        Ok(match self.kind {
+            Kind::Coordinator => {
+                let config = dropbear_coordinator::CoordinatorConfig::load(path).with_context(of_file)?;
+                (config.listen, config.metrics_listen)
+            }
+            Kind::ModelNode => {
+                let config = dropbear_model_node::NodeConfig::load(path).with_context(of_file)?;
+                (config.listen, config.metrics_listen)
+            }
+            Kind::Gateway => {
+                let config = dropbear_marketplace_api::GatewayConfig::load(path).with_context(of_file)?;
+                (config.http_listen, config.metrics_listen)
+            }
+        })
+    }
+
     /// Where `up` writes what it says.
     pub(crate) fn log(&self) -> PathBuf {
         self.folder().join("service.log")
@@ -83,8 +112,16 @@ impl Ports {
         self.at(1)
     }
 
+    pub(crate) fn gateway_metrics(self) -> anyhow::Result<SocketAddr> {
+        self.at(2)
+    }
+
     pub(crate) fn coordinator(self, place: usize) -> anyhow::Result<SocketAddr> {
         self.at(10 + place)
+    }
+
+    pub(crate) fn coordinator_metrics(self, place: usize) -> anyhow::Result<SocketAddr> {
+        self.at(50 + place)
     }
 
     pub(crate) fn engine(self, place: usize) -> anyhow::Result<SocketAddr> {
@@ -94,11 +131,16 @@ impl Ports {
     pub(crate) fn model_node(self, place: usize) -> anyhow::Result<SocketAddr> {
         self.at(300 + place)
     }
+
+    pub(crate) fn model_node_metrics(self, place: usize) -> anyhow::Result<SocketAddr> {
+        self.at(350 + place)
+    }
 }
 
 /// A base from which every port of a small market is free right now.
 pub(crate) fn free_port_base() -> anyhow::Result<u16> {
-    let needed: Vec<u16> = [0, 1].into_iter().chain(10..20).chain(150..160).chain(300..310).collect();
+    let needed: Vec<u16> =
+        (0..3).chain([10, 50, 150, 300, 350].into_iter().flat_map(|first| first..first + 10)).collect();
     let is_free = |port: u16| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     let mut random = [0; 2];
     getrandom::fill(&mut random).context("no random numbers")?;

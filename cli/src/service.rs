@@ -1,7 +1,6 @@
 //! Running one service, as in production.
 
 use std::future::Future;
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -33,6 +32,15 @@ impl Kind {
     pub(crate) fn config_file(self) -> String {
         format!("{}.toml", self.command())
     }
+
+    /// The histogram of its stages, among its metrics.
+    pub(crate) const fn stages(self) -> &'static str {
+        match self {
+            Self::Coordinator => "dropbear_coordinator_stage",
+            Self::ModelNode => "dropbear_node_stage",
+            Self::Gateway => "dropbear_gateway_stage",
+        }
+    }
 }
 
 /// One service.
@@ -50,7 +58,7 @@ pub(crate) struct Args {
 pub(crate) const READY: &str = "ready";
 
 pub(crate) async fn run(kind: Kind, args: Args) -> anyhow::Result<Verdict> {
-    log_to_stderr();
+    dropbear_telemetry::log_to_stderr();
     let shutdown = shutdown(args.supervised)?;
     let ready = |address: SocketAddr| println!("{READY} {address}");
     let of_file = || format!("{} with {}", kind.command(), args.config.display());
@@ -69,20 +77,6 @@ pub(crate) async fn run(kind: Kind, args: Args) -> anyhow::Result<Verdict> {
         }
     }
     Ok(Verdict::Good)
-}
-
-/// Structured logs on standard error; `DROPBEAR_LOG` filters, `DROPBEAR_LOG_FORMAT=json` is for machines.
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("DROPBEAR_LOG")
-        .unwrap_or_else(|_| "info,commonware=warn,ort=warn".into());
-    // Colours are for terminals, not for files.
-    let colours = std::io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
-    if std::env::var("DROPBEAR_LOG_FORMAT").is_ok_and(|format| format == "json") {
-        logs.json().init();
-    } else {
-        logs.init();
-    }
 }
 
 fn shutdown(supervised: bool) -> anyhow::Result<impl Future<Output = ()> + Send> {

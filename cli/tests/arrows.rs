@@ -5,16 +5,26 @@ use std::collections::BTreeSet;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// (crate, what it may use of ours). Missing arrows are allowed, others are not.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("dropbear-certificates", &[]),
     ("dropbear-models", &[]),
+    ("dropbear-telemetry", &[]),
     ("dropbear-consensus", &["dropbear-certificates"]),
     ("dropbear-engine", &["dropbear-consensus"]),
     ("dropbear-wire", &["dropbear-certificates"]),
-    ("dropbear-coordinator", &["dropbear-certificates", "dropbear-consensus", "dropbear-engine", "dropbear-wire"]),
-    ("dropbear-model-node", &["dropbear-certificates", "dropbear-consensus", "dropbear-models", "dropbear-wire"]),
-    ("dropbear-marketplace-api", &["dropbear-certificates", "dropbear-consensus", "dropbear-wire"]),
-    ("dropbear-bench", &["dropbear-certificates", "dropbear-wire"]),
+    (
+        "dropbear-coordinator",
+        &["dropbear-certificates", "dropbear-consensus", "dropbear-engine", "dropbear-telemetry", "dropbear-wire"],
+    ),
+    (
+        "dropbear-model-node",
+        &["dropbear-certificates", "dropbear-consensus", "dropbear-models", "dropbear-telemetry", "dropbear-wire"],
+    ),
+    (
+        "dropbear-marketplace-api",
+        &["dropbear-certificates", "dropbear-consensus", "dropbear-telemetry", "dropbear-wire"],
+    ),
+    ("dropbear-bench", &["dropbear-certificates", "dropbear-telemetry", "dropbear-wire"]),
     (
         "dropbear",
         &[
@@ -24,6 +34,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "dropbear-marketplace-api",
             "dropbear-model-node",
             "dropbear-models",
+            "dropbear-telemetry",
             "dropbear-wire",
         ],
     ),

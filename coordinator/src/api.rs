@@ -18,6 +18,7 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
 use crate::core::{AttestedBlock, Outcome};
+use crate::relayed::Relayed;
 use crate::replica::{LedgerReplica, Progress, now_ms};
 
 /// Nobody waits longer for an entry.
@@ -90,21 +91,34 @@ impl Api {
     }
 
     /// Takes an entry in, passes it on to the peers, and gives its digest; or says why it does not apply.
-    async fn take(&self, bytes: Bytes) -> Result<Result<Digest, Refused>, Status> {
-        let entry = dropbear_consensus::entry::entry_digest(&bytes);
+    async fn take(&self, bytes: Bytes, patience_ms: u64) -> Result<Result<Digest, Refused>, Status> {
+        let (entry, metrics) = (dropbear_consensus::entry::entry_digest(&bytes), &self.replica.0.metrics);
         if self.replica.core().is_known(&entry) {
+            self.replica.core().hasten(&entry, patience_ms, now_ms());
+            self.replica.wake();
             return Ok(Ok(entry));
         }
         let checked = self.replica.check(bytes.clone()).await;
-        let checked = checked.map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
-        let pushed = self.replica.core().push(checked, now_ms());
-        match pushed.map_err(|full| Status::resource_exhausted(full.to_string()))? {
+        let checked = checked.map_err(|invalid| {
+            metrics.entry("invalid");
+            Status::invalid_argument(invalid.to_string())
+        })?;
+        let pushed = self.replica.core().push(checked, patience_ms, now_ms());
+        let pushed = pushed.map_err(|full| {
+            metrics.entry("pool-full");
+            Status::resource_exhausted(full.to_string())
+        })?;
+        match pushed {
             Ok(()) => {
-                self.engine.relay(bytes);
+                metrics.entry("taken");
+                self.engine.relay(Relayed { patience_ms, entry: bytes }.to_bytes());
                 self.replica.wake();
                 Ok(Ok(entry))
             }
-            Err(refused) => Ok(Err(refused)),
+            Err(refused) => {
+                metrics.entry("refused");
+                Ok(Err(refused))
+            }
         }
     }
 
@@ -145,9 +159,9 @@ fn registry_view(registry: &Registry) -> v1::RegistryView {
 #[tonic::async_trait]
 impl Coordinator for Api {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitReply>, Status> {
-        let v1::SubmitRequest { what, timeout_ms, want_leaves } = request.into_inner();
+        let v1::SubmitRequest { what, timeout_ms, want_leaves, patience_ms } = request.into_inner();
         let entry = match what {
-            Some(v1::submit_request::What::Entry(bytes)) => match self.take(bytes).await? {
+            Some(v1::submit_request::What::Entry(bytes)) => match self.take(bytes, patience_ms).await? {
                 Ok(entry) => entry,
                 Err(refused) => {
                     let reply = v1::SubmitReply { refusal: Some(refusal(&refused)), ..Default::default() };

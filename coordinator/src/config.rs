@@ -19,6 +19,8 @@ pub struct CoordinatorConfig {
     pub engine_key: PathBuf,
     /// Where gateways, model nodes and operators reach this coordinator; loopback only.
     pub listen: SocketAddr,
+    /// Where Prometheus scrapes this coordinator; loopback only, nowhere if absent.
+    pub metrics_listen: Option<SocketAddr>,
     /// Every member's engine address, in committee order, this one's included.
     pub engine_addresses: Vec<SocketAddr>,
     /// Ledger and engine storage; this coordinator's alone.
@@ -26,9 +28,10 @@ pub struct CoordinatorConfig {
     /// How long a view waits for its leader.
     #[serde(default = "defaults::leader_timeout_ms")]
     pub leader_timeout_ms: u64,
-    /// The longest that a proposer waits for more entries when the market is busy; an idle market never waits.
-    #[serde(default = "defaults::block_interval_ms_max")]
-    pub block_interval_ms_max: u64,
+    /// The longest that an entry waits for others to share its block, whatever patience its sender has; an idle market
+    /// never waits.
+    #[serde(default = "defaults::patience_ms_max")]
+    pub patience_ms_max: u64,
     /// Bytes of entries that wait for their block at most.
     #[serde(default = "defaults::pool_bytes_max")]
     pub pool_bytes_max: usize,
@@ -39,8 +42,8 @@ mod defaults {
         500
     }
 
-    pub(super) const fn block_interval_ms_max() -> u64 {
-        250
+    pub(super) const fn patience_ms_max() -> u64 {
+        500
     }
 
     pub(super) const fn pool_bytes_max() -> usize {

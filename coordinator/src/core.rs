@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dropbear_certificates::{Digest, SecretKey, Signature};
@@ -45,8 +46,15 @@ pub(crate) enum Outcome {
 
 /// A block that became final and is not durable yet.
 pub(crate) enum Finalized {
-    /// With its attested header and the request ids that it decides.
-    Entries(Box<AttestedBlock>, Vec<(Digest, Place)>),
+    /// A block with entries.
+    Entries {
+        /// With its attested header.
+        block: Box<AttestedBlock>,
+        /// The request ids that it decides.
+        decided: Vec<(Digest, Place)>,
+        /// How long each of its entries waited in the pool, of those that did.
+        waited: Vec<Duration>,
+    },
     /// A block without entries.
     Nothing,
 }
@@ -95,12 +103,12 @@ pub(crate) fn parse(
 }
 
 impl Core {
-    pub(crate) fn new(chain: Chain, pool_bytes_max: usize, block_interval_ms_max: u64, attestor: Attestor) -> Self {
+    pub(crate) fn new(chain: Chain, pool_bytes_max: usize, patience_ms_max: u64, attestor: Attestor) -> Self {
         Self {
             chain,
             height: 0,
             pool: Pool::new(pool_bytes_max),
-            pace: Pace::new(block_interval_ms_max),
+            pace: Pace::new(patience_ms_max),
             attestor,
             doubtful: BTreeSet::new(),
             waiting: BTreeMap::new(),
@@ -139,15 +147,30 @@ impl Core {
         self.pool.get(entry).is_some() || self.recent_entries.contains_key(entry)
     }
 
-    /// Adds an entry; says at once if it does not apply to the final state.
-    pub(crate) fn push(&mut self, entry: Arc<Checked>, now_ms: u64) -> Result<Result<(), Refused>, PoolFull> {
-        if self.is_known(&entry.digest()) {
+    /// Adds an entry that may wait so long for others; says at once if it does not apply to the final state.
+    pub(crate) fn push(
+        &mut self,
+        entry: Arc<Checked>,
+        patience_ms: u64,
+        now_ms: u64,
+    ) -> Result<Result<(), Refused>, PoolFull> {
+        let digest = entry.digest();
+        if self.is_known(&digest) {
             return Ok(Ok(()));
         }
         if let Err(refused) = self.chain.would_apply(&entry, now_ms) {
             return Ok(Err(refused));
         }
-        self.pool.push(entry).map(Ok)
+        self.pool.push(entry)?;
+        self.pace.arrived(digest, patience_ms, now_ms);
+        Ok(Ok(()))
+    }
+
+    /// An entry that waits already should wait no longer than this.
+    pub(crate) fn hasten(&mut self, entry: &Digest, patience_ms: u64, now_ms: u64) {
+        if self.pool.get(entry).is_some() {
+            self.pace.arrived(*entry, patience_ms, now_ms);
+        }
     }
 
     /// Tells what becomes of an entry, now or later.
@@ -164,7 +187,8 @@ impl Core {
         receiver
     }
 
-    pub(crate) fn wait_ms(&self, now_ms: u64) -> u64 {
+    /// How long the next proposal has to wait; `None` if nothing waits for one.
+    pub(crate) fn wait_ms(&self, now_ms: u64) -> Option<u64> {
         self.pace.wait_ms(now_ms)
     }
 
@@ -190,18 +214,27 @@ impl Core {
     }
 
     /// Makes a block final and attests its header. The signature must not leave before the block is durable.
-    pub(crate) fn finalize(&mut self, tip: EngineTip, payload: &Bytes, key: &SecretKey) -> Result<Finalized, Fatal> {
+    pub(crate) fn finalize(
+        &mut self,
+        tip: EngineTip,
+        payload: &Bytes,
+        key: &SecretKey,
+        now_ms: u64,
+    ) -> Result<Finalized, Fatal> {
         let executed = self.chain.finalize(tip.block)?;
         self.height = tip.height;
         let Some(executed) = executed else { return Ok(Finalized::Nothing) };
         self.attestor.permit(&executed.header)?;
         let attestation = Some(executed.header.attest(key));
+        let mut waited = Vec::new();
         for result in &executed.results {
             self.pool.remove(&result.entry);
             self.doubtful.remove(&result.entry);
+            waited.extend(self.pace.gone(&result.entry, now_ms).map(Duration::from_millis));
         }
         let decided = executed.decided.values().map(|decided| (decided.id, decided.place)).collect();
-        Ok(Finalized::Entries(Box::new(attested(tip.block, payload, &executed, attestation)), decided))
+        let block = Box::new(attested(tip.block, payload, &executed, attestation));
+        Ok(Finalized::Entries { block, decided, waited })
     }
 
     /// Puts a block from this coordinator's own ledger back in its place.
@@ -220,7 +253,6 @@ impl Core {
     /// A block is durable: tells everybody who waits.
     pub(crate) fn durable(&mut self, block: AttestedBlock, now_ms: u64) -> Arc<AttestedBlock> {
         let block = Arc::new(block);
-        self.pace.block(block.results.iter().map(|result| result.requests.len().max(1)).sum(), now_ms);
         for (place, result) in block.results.iter().enumerate() {
             self.recent_entries.insert(result.entry, (Arc::clone(&block), place));
             self.tell(&result.entry, &Outcome::Applied(Arc::clone(&block), place));
@@ -244,6 +276,7 @@ impl Core {
             let Some(waiting) = self.pool.get(&entry) else { continue };
             if let Err(refused) = self.chain.would_apply(waiting, now_ms) {
                 self.pool.remove(&entry);
+                self.pace.gone(&entry, now_ms);
                 self.tell(&entry, &Outcome::Refused(refused));
             }
         }

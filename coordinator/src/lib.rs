@@ -11,7 +11,9 @@
 mod api;
 mod config;
 mod core;
+mod metrics;
 mod pace;
+mod relayed;
 mod replica;
 mod store;
 
@@ -24,6 +26,7 @@ use dropbear_certificates::{Digest, Genesis, PublicKey, SecretKey};
 use dropbear_consensus::state::Market;
 use dropbear_consensus::{Attestor, BlockId, Chain, CheckedProposal, Entry, Storage as _};
 use dropbear_engine::{EngineConfig, OrderedBlock, Ordering as _, Peer};
+use dropbear_telemetry::serve_metrics;
 use dropbear_wire::MESSAGE_BYTES_MAX;
 use dropbear_wire::files::{FileError, read_genesis, read_key, read_seed};
 use dropbear_wire::listen::{ListenError, loopback};
@@ -35,14 +38,12 @@ pub use config::{ConfigError, CoordinatorConfig};
 pub use store::StoreError;
 
 use crate::core::{Core, Fatal};
+use crate::metrics::{EngineCounts, Metrics};
 use crate::replica::LedgerReplica;
 use crate::store::Store;
 
 /// Running calls have this long to end when the coordinator stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often the engine is looked at.
-const ENGINE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a coordinator did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -99,9 +100,19 @@ pub async fn serve(
     let store = Store::open(&config.data_dir)?;
     let genesis_block = OrderedBlock::genesis(market.digest.0).digest;
     let core = resume(&market, &store, genesis_block, &config)?;
-    let replica = LedgerReplica::new(Arc::clone(&market), attestation, core, store);
+    let mut registry = dropbear_telemetry::registry();
+    let metrics = Metrics::register(&mut registry);
+    let metrics_listener = match config.metrics_listen {
+        Some(address) => Some(loopback(address).await?),
+        None => None,
+    };
+    let replica = LedgerReplica::new(Arc::clone(&market), attestation, core, store, metrics);
     let engine = start_engine(&config, &market, *engine_seed, member, replica.clone()).await?;
     let engine = Arc::new(engine);
+    registry.register_collector(Box::new(EngineCounts(Arc::clone(&engine) as _)));
+    if let Some(listener) = metrics_listener {
+        tokio::spawn(serve_metrics(listener, registry, replica.stopped()));
+    }
 
     let api = api::Api { replica: replica.clone(), engine: Arc::clone(&engine) as _, member };
     let service = CoordinatorServer::new(api)
@@ -115,7 +126,7 @@ pub async fn serve(
             () = shutdown => {}
             // A fatal error was reported where it happened.
             _ = fatal.wait_for(Option::is_some) => {}
-            () = ended(&engine) => tracing::error!("the ordering engine ended by itself"),
+            () = engine.ended() => tracing::error!("the ordering engine ended by itself"),
         }
         replica.0.stopping.send_replace(true);
     };
@@ -176,14 +187,6 @@ async fn stop_engine(engine: Arc<dropbear_engine::Handle>) -> Result<(), Coordin
     }
 }
 
-/// Resolves when the engine has ended. Its thread tells nobody, so it is looked at.
-async fn ended(engine: &dropbear_engine::Handle) {
-    let mut look = tokio::time::interval(ENGINE_LOOK_INTERVAL);
-    while !engine.is_finished() {
-        look.tick().await;
-    }
-}
-
 /// Replays the stored ledger; every header must come out as it was signed.
 fn resume(
     market: &Arc<Market>,
@@ -192,7 +195,7 @@ fn resume(
     config: &CoordinatorConfig,
 ) -> Result<Core, CoordinatorError> {
     let chain = Chain::new(Arc::clone(market), genesis_block);
-    let mut core = Core::new(chain, config.pool_bytes_max, config.block_interval_ms_max, Attestor::default());
+    let mut core = Core::new(chain, config.pool_bytes_max, config.patience_ms_max, Attestor::default());
     for seq in 1..=store.last_seq()? {
         let stored = store.block(seq)?.ok_or(Fatal::Replay(seq))?;
         let proposal = CheckedProposal::from_payload(&stored.payload, |bytes| {

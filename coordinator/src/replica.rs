@@ -2,18 +2,21 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use dropbear_certificates::{Digest, SecretKey};
 use dropbear_consensus::state::Market;
 use dropbear_consensus::{BlockRefused, Checked, EngineTip, Registry, Storage as _};
 use dropbear_engine::{EngineFault, OrderedBlock};
+use futures_util::future::select;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::core::{AttestedBlock, Core, Fatal, Finalized, parse};
-use crate::store::Store;
+use crate::metrics::{self, Metrics};
+use crate::relayed::Relayed;
+use crate::store::{Store, StoreError};
 
 /// Relayed entries that wait to be checked; more are dropped, their gateways submit to others too.
 const RELAYED_WAITING_MAX: usize = 1024;
@@ -31,6 +34,7 @@ pub(crate) struct Shared {
     key: SecretKey,
     core: Mutex<Core>,
     pub(crate) store: Store,
+    pub(crate) metrics: Metrics,
     /// Something changed that a waiting proposer should look at.
     wake: Notify,
     runtime: Handle,
@@ -53,15 +57,17 @@ pub(crate) fn now_ms() -> u64 {
 
 impl LedgerReplica {
     /// Builds the shared state and starts checking relayed entries on the caller's runtime.
-    pub(crate) fn new(market: Arc<Market>, key: SecretKey, core: Core, store: Store) -> Self {
+    pub(crate) fn new(market: Arc<Market>, key: SecretKey, core: Core, store: Store, metrics: Metrics) -> Self {
         let (relayed, inbox) = mpsc::channel(RELAYED_WAITING_MAX);
         let state = core.chain().state();
+        metrics.seq(state.seq);
         let progress = Progress { seq: state.seq, agreed_ms: state.agreed_ms, registry: Arc::clone(&state.registry) };
         let shared = Shared {
             market,
             key,
             core: Mutex::new(core),
             store,
+            metrics,
             wake: Notify::new(),
             runtime: Handle::current(),
             relayed,
@@ -82,12 +88,14 @@ impl LedgerReplica {
 
     /// Checks an entry's signatures on the blocking pool.
     pub(crate) async fn check(&self, bytes: Bytes) -> Result<Arc<Checked>, dropbear_consensus::Invalid> {
-        let genesis = self.0.market.digest;
+        let (genesis, begun) = (self.0.market.digest, Instant::now());
         let checked = self
             .0
             .runtime
             .spawn_blocking(move || dropbear_consensus::chain::check_entry(&bytes, &genesis).map(Arc::new));
-        match checked.await {
+        let checked = checked.await;
+        self.0.metrics.stages.took(metrics::CHECK, begun.elapsed());
+        match checked {
             Ok(result) => result,
             Err(join) => std::panic::resume_unwind(join.into_panic()),
         }
@@ -107,16 +115,22 @@ impl LedgerReplica {
     async fn check_relayed(self, mut inbox: mpsc::Receiver<Bytes>) {
         let mut stopped = std::pin::pin!(self.stopped());
         loop {
-            let bytes = tokio::select! {
-                Some(bytes) = inbox.recv() => bytes,
+            let message = tokio::select! {
+                Some(message) = inbox.recv() => message,
                 () = &mut stopped => return,
             };
-            let digest = dropbear_consensus::entry::entry_digest(&bytes);
+            let Some(Relayed { patience_ms, entry }) = Relayed::parse(message) else {
+                tracing::warn!("a peer relayed something that is no entry");
+                continue;
+            };
+            let digest = dropbear_consensus::entry::entry_digest(&entry);
             if self.core().is_known(&digest) {
+                self.core().hasten(&digest, patience_ms, now_ms());
+                self.wake();
                 continue;
             }
-            match self.check(bytes).await {
-                Ok(entry) => match self.core().push(entry, now_ms()) {
+            match self.check(entry).await {
+                Ok(entry) => match self.core().push(entry, patience_ms, now_ms()) {
                     Ok(Ok(())) => self.wake(),
                     Ok(Err(refused)) => tracing::debug!(entry = %digest, %refused, "relayed entry does not apply"),
                     Err(full) => tracing::debug!(entry = %digest, %full, "relayed entry dropped"),
@@ -126,11 +140,10 @@ impl LedgerReplica {
         }
     }
 
-    async fn sleep_ms(&self, ms: u64) {
-        // The engine polls this from its own runtime; the timer lives in ours.
-        let timer = self.0.runtime.spawn(tokio::time::sleep(Duration::from_millis(ms)));
-        // It can only end early when our runtime shuts down, and then nobody waits for a proposal.
-        let _ = timer.await;
+    /// The engine polls this from its own runtime; the timer lives in ours.
+    fn sleep_ms(&self, ms: u64) -> tokio::time::Sleep {
+        let _ours = self.0.runtime.enter();
+        tokio::time::sleep(Duration::from_millis(ms))
     }
 
     /// Executes blocks that the engine has and we have not, oldest first.
@@ -153,16 +166,21 @@ impl LedgerReplica {
         if !self.core().chain().knows(&block.digest) {
             self.execute(block, None)?;
         }
-        self.core().finalize(tip, &block.payload, &self.0.key).map(Some)
+        self.core().finalize(tip, &block.payload, &self.0.key, now_ms()).map(Some)
     }
 
     async fn store(&self, block: &OrderedBlock) -> Result<(), Fatal> {
         let tip = EngineTip { height: block.height, block: block.digest };
         let Some(finalized) = self.finalize(block, tip)? else { return Ok(()) };
-        let mut store = self.0.store.clone();
+        let (mut store, metrics) = (self.0.store.clone(), self.0.metrics.clone());
         let written = self.0.runtime.spawn_blocking(move || match finalized {
-            Finalized::Entries(block, decided) => {
-                store.append(&block.stored, tip.height, &decided).map(|()| Some(block))
+            Finalized::Entries { block, decided, waited } => {
+                waited.into_iter().for_each(|waited| metrics.stages.took(metrics::ORDER, waited));
+                let begun = Instant::now();
+                store.append(&block.stored, tip.height, &decided)?;
+                metrics.stages.took(metrics::STORE, begun.elapsed());
+                metrics.block(&block);
+                Ok::<_, StoreError>(Some(block))
             }
             Finalized::Nothing => store.pass(tip).map(|()| None),
         });
@@ -170,6 +188,7 @@ impl LedgerReplica {
             Ok(result) => result?,
             Err(join) => std::panic::resume_unwind(join.into_panic()),
         };
+        self.0.metrics.pool(self.core().pool_len());
         if let Some(attested) = attested {
             self.tell(*attested);
         }
@@ -212,17 +231,19 @@ impl dropbear_engine::Replica for LedgerReplica {
             let woken = self.0.wake.notified();
             let mut woken = std::pin::pin!(woken);
             woken.as_mut().enable();
-            if self.core().pool_len() > 0 {
-                let wait_ms = self.core().wait_ms(now_ms());
-                if wait_ms > 0 {
-                    self.sleep_ms(wait_ms).await;
+            let wait_ms = self.core().wait_ms(now_ms());
+            match wait_ms {
+                Some(0) => {
+                    let proposal = self.core().build(&parent, now_ms());
+                    if let Some(proposal) = proposal {
+                        return Some(proposal.to_bytes().into());
+                    }
+                    // Nothing that waits applies here.
+                    woken.await;
                 }
-                let proposal = self.core().build(&parent, now_ms());
-                if let Some(proposal) = proposal {
-                    return Some(proposal.to_bytes().into());
-                }
+                Some(wait_ms) => drop(select(woken, std::pin::pin!(self.sleep_ms(wait_ms))).await),
+                None => woken.await,
             }
-            woken.await;
         }
     }
 

@@ -45,10 +45,11 @@ fn configs(folder: &Path) -> Vec<CoordinatorConfig> {
             attestation_key,
             engine_key,
             listen: "127.0.0.1:0".parse().unwrap(),
+            metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
             engine_addresses: engine_addresses.clone(),
             data_dir,
             leader_timeout_ms: 500,
-            block_interval_ms_max: 250,
+            patience_ms_max: 250,
             pool_bytes_max: 1 << 20,
         }
     };
@@ -73,7 +74,7 @@ async fn start(config: CoordinatorConfig) -> Running {
 }
 
 async fn submit(address: SocketAddr, what: v1::submit_request::What) -> v1::SubmitReply {
-    let request = v1::SubmitRequest { what: Some(what), timeout_ms: 30_000, want_leaves: true };
+    let request = v1::SubmitRequest { what: Some(what), timeout_ms: 30_000, want_leaves: true, patience_ms: 0 };
     client::coordinator(address).submit(request).await.unwrap().into_inner()
 }
 
@@ -152,7 +153,7 @@ async fn what_can_never_be_valid_is_the_senders_fault() {
     *entry.last_mut().unwrap() ^= 1;
     let what = Some(v1::submit_request::What::Entry(entry.into()));
     // The test's market has the genesis of the committee's.
-    let request = v1::SubmitRequest { what, timeout_ms: 1, want_leaves: false };
+    let request = v1::SubmitRequest { what, timeout_ms: 1, want_leaves: false, patience_ms: 0 };
     let status = client::coordinator(running.address).submit(request).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
     assert!(status.message().contains("gateway's signature"), "{status}");

@@ -21,6 +21,8 @@ pub struct GatewayConfig {
     pub http_listen: SocketAddr,
     /// Where clients speak gRPC; no gRPC if absent.
     pub grpc_listen: Option<SocketAddr>,
+    /// Where Prometheus scrapes this gateway; nowhere if absent. Tallies of owners are on it: not for clients.
+    pub metrics_listen: Option<SocketAddr>,
     /// The committee's coordinators, in the order of genesis.
     pub coordinators: Vec<CoordinatorAddress>,
     /// By group, then by owner: the addresses of the owner's model nodes.

@@ -14,8 +14,10 @@ use tonic::transport::Channel;
 use crate::market::Market;
 
 mod lookup;
+mod reach;
 mod submit;
 
+pub(crate) use reach::Reach;
 pub(crate) use submit::{Fate, Settled};
 
 /// One member's coordinator.

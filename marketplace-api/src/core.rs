@@ -16,9 +16,10 @@ use tokio::time::{Duration, Instant, timeout_at};
 use crate::ask::{Answered, Ask, Failure, Unanswered};
 use crate::assemble;
 use crate::config::{GatewayConfig, Limits};
-use crate::coordinators::Coordinators;
+use crate::coordinators::{Coordinators, Reach};
 use crate::lane::{Item, Lane};
 use crate::market::Market;
+use crate::metrics::Metrics;
 use crate::mint::{Drawn, Minted, mint, times};
 use crate::nodes::OwnerNodes;
 use crate::picture::PictureRules;
@@ -38,6 +39,7 @@ pub(crate) struct Core {
     pub(crate) market: Arc<Market>,
     pub(crate) limits: Arc<Limits>,
     coordinators: Arc<Coordinators>,
+    reach: Reach,
     follower: Follower,
     /// By group: which owners this gateway knows nodes of.
     owners: BTreeMap<String, Arc<Vec<Option<OwnerNodes>>>>,
@@ -45,17 +47,19 @@ pub(crate) struct Core {
     permits: Arc<Semaphore>,
     pressure: Mutex<Pressure>,
     draining: AtomicBool,
+    metrics: Metrics,
 }
 
 impl Core {
     /// Starts lanes and follower; must be called within a tokio runtime.
-    pub(crate) fn start(config: &GatewayConfig, market: Market) -> Self {
+    pub(crate) fn start(config: &GatewayConfig, market: Market, metrics: Metrics) -> Self {
         let (market, limits) = (Arc::new(market), Arc::new(config.limits.clone()));
         let addresses: Vec<_> = config.coordinators.iter().map(|coordinator| coordinator.address).collect();
         let resubmit_after = Duration::from_millis(limits.resubmit_after_ms);
         let coordinators = Arc::new(Coordinators::new(Arc::clone(&market), &addresses, resubmit_after));
         let first = usize::from(market.public().as_bytes()[0]);
         let follower = Follower::start(addresses, first);
+        let permits = Arc::new(Semaphore::new(limits.items_in_flight_max));
         let (mut lanes, mut owners) = (Lanes::new(), BTreeMap::new());
         for charter in &market.genesis().charters {
             let known = Arc::new(nodes_of(config, charter));
@@ -69,13 +73,15 @@ impl Core {
                     owners: Arc::clone(&known),
                     follower: follower.clone(),
                     limits: Arc::clone(&limits),
+                    permits: Arc::clone(&permits),
+                    metrics: metrics.clone(),
                 };
                 lanes.insert((charter.group.clone(), certified), lane.start());
             }
         }
-        let permits = Arc::new(Semaphore::new(limits.items_in_flight_max));
-        let draining = AtomicBool::new(false);
-        Self { market, limits, coordinators, follower, owners, lanes, permits, pressure: Mutex::default(), draining }
+        let reach = Reach::start(Arc::clone(&coordinators));
+        let (pressure, draining) = (Mutex::default(), AtomicBool::new(false));
+        Self { market, limits, coordinators, reach, follower, owners, lanes, permits, pressure, draining, metrics }
     }
 
     /// The charter of a group, as genesis has it.
@@ -112,17 +118,40 @@ impl Core {
         best.assurance() >= view.charter.assurance
     }
 
-    /// Whether the gateway can serve: it follows the ledger, some group is ready, and it is not stopping.
+    /// Whether the gateway can serve: nothing is wrong with it.
     pub(crate) fn is_ready(&self) -> bool {
-        let followed = self.follower.view().borrow().connected;
-        followed && !self.draining.load(Ordering::Relaxed) && self.owners.keys().any(|group| self.is_group_ready(group))
+        self.problem().is_none()
+    }
+
+    /// Why the gateway cannot serve: it does not follow the ledger, reaches no quorum, has no group that is ready, or is
+    /// stopping.
+    pub(crate) fn problem(&self) -> Option<String> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Some("the gateway is stopping".into());
+        }
+        if !self.follower.view().borrow().connected {
+            return Some("no coordinator tells how the ledger stands".into());
+        }
+        let (reached, needed) = (self.reach.count(), self.market.committee().quorum());
+        if reached < needed {
+            let of = self.market.committee().members.len();
+            return Some(format!("{reached} of {of} coordinators answer, certificates need {needed}"));
+        }
+        if !self.owners.keys().any(|group| self.is_group_ready(group)) {
+            return Some("no group has enough owners with a model in force".into());
+        }
+        None
     }
 
     /// Returns once the gateway is ready.
     pub(crate) async fn ready(&self) {
-        let mut view = self.follower.view();
+        let (mut view, mut reach) = (self.follower.view(), self.reach.changes());
         while !self.is_ready() {
-            if view.changed().await.is_err() {
+            let gone = tokio::select! {
+                changed = view.changed() => changed.is_err(),
+                changed = reach.changed() => changed.is_err(),
+            };
+            if gone {
                 return;
             }
         }
@@ -143,11 +172,14 @@ impl Core {
             return Ok(self.first_answers(&ask, minted).await);
         }
         let in_flight = self.limits.items_in_flight_max - self.permits.available_permits();
+        let (group, certified) = (ask.group, !ask.options.uncertified);
         if !self.pressure().admits(in_flight, minted.len(), timeout) {
+            self.metrics.turned_away(&group, certified, minted.len());
             return Err(Failure::Overloaded("requests that it can answer in time"));
         }
         let (asked, before) = (Instant::now(), in_flight);
-        let lane = self.lanes.get(&(ask.group, !ask.options.uncertified));
+        let key = (group, certified);
+        let lane = self.lanes.get(&key);
         let lane = lane.ok_or(Failure::Internal("a group without a lane"))?;
         let deadline = Instant::now() + timeout;
         let mut namings = Vec::with_capacity(minted.len());
@@ -158,16 +190,21 @@ impl Core {
             let (reply, answer) = oneshot::channel();
             namings.push(minted.naming);
             tracing::debug!(request_id = %minted.naming.request_id, "admitted");
-            items.push(Item { minted: Arc::new(minted), deadline, reply: Some(reply), _permit: permit });
+            let minted = Arc::new(minted);
+            items.push(Item { minted, admitted: asked, deadline, reply: Some(reply), _permit: permit });
             replies.push(answer);
         }
+        let counted = InFlight::new(&self.metrics, items.len());
         lane.send(items).map_err(|_| Failure::Internal("a lane has ended"))?;
         let mut answers = Vec::with_capacity(replies.len());
         for (reply, naming) in replies.into_iter().zip(namings) {
             let lost = || Err(Box::new(Unanswered { naming, failure: Failure::Internal("an answer was lost") }));
             let answered = timeout_at(deadline + ANSWER_GRACE, reply).await;
-            answers.push(answered.map_or_else(|_| lost(), |answer| answer.unwrap_or_else(|_| lost())));
+            let answered = answered.map_or_else(|_| lost(), |answer| answer.unwrap_or_else(|_| lost()));
+            self.metrics.ended(&key.0, certified, &answered, asked.elapsed());
+            answers.push(answered);
         }
+        drop(counted);
         if answers.iter().all(Result::is_ok) {
             self.pressure().answered(before + answers.len(), asked.elapsed());
         }
@@ -229,6 +266,23 @@ impl Core {
         let Some(found) = found.map_err(Failure::Unattested)? else { return Ok(None) };
         let certificate = assemble::public_certificate(&self.market, &found.quorum, found.proven, found.models)?;
         Ok(Some(certificate))
+    }
+}
+
+/// Counts requests in flight until they are answered or their caller has left.
+struct InFlight<'a>(&'a Metrics, i64);
+
+impl<'a> InFlight<'a> {
+    fn new(metrics: &'a Metrics, requests: usize) -> Self {
+        let requests = i64::try_from(requests).unwrap_or(i64::MAX);
+        metrics.in_flight.inc_by(requests);
+        Self(metrics, requests)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.dec_by(self.1);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use dropbear_telemetry::serve_metrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::config::{ConfigError, GatewayConfig};
 use crate::core::Core;
 use crate::market::Market;
+use crate::metrics::Metrics;
 use crate::{grpc, http};
 
 /// Why a gateway does not start.
@@ -28,6 +30,7 @@ pub enum GatewayError {
 pub struct Gateway {
     http: SocketAddr,
     grpc: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
     core: Arc<Core>,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
@@ -41,21 +44,27 @@ impl Gateway {
     pub async fn start(config: GatewayConfig) -> Result<Self, GatewayError> {
         let market = Market::open(&config)?;
         let (http_listener, http) = bind(config.http_listen).await?;
-        let grpc_bound = match config.grpc_listen {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
-        let grpc = grpc_bound.as_ref().map(|(_, address)| *address);
-        let core = Arc::new(Core::start(&config, market));
+        let grpc_bound = bind_if(config.grpc_listen).await?;
+        let metrics_bound = bind_if(config.metrics_listen).await?;
+        let address = |bound: &Option<(TcpListener, SocketAddr)>| bound.as_ref().map(|(_, address)| *address);
+        let (grpc, metrics) = (address(&grpc_bound), address(&metrics_bound));
+        let mut registry = dropbear_telemetry::registry();
+        let core = Arc::new(Core::start(&config, market, Metrics::register(&mut registry)));
         let (stop, stopped) = watch::channel(false);
         let mut listeners = JoinSet::new();
         let router = http::router(Arc::clone(&core));
         listeners.spawn(http::serve(http_listener, router, Arc::clone(&core.limits), stopped.clone()));
         if let Some((listener, _)) = grpc_bound {
-            listeners.spawn(grpc::serve(listener, Arc::clone(&core), stopped));
+            listeners.spawn(grpc::serve(listener, Arc::clone(&core), stopped.clone()));
         }
-        tracing::info!(%http, ?grpc, gateway = config.name, "gateway listens");
-        Ok(Self { http, grpc, core, stop, listeners })
+        if let Some((listener, _)) = metrics_bound {
+            let mut stopped = stopped;
+            // A gone sender stops it too.
+            let stopped = async move { drop(stopped.changed().await) };
+            listeners.spawn(serve_metrics(listener, registry, stopped));
+        }
+        tracing::info!(%http, ?grpc, ?metrics, gateway = config.name, "gateway listens");
+        Ok(Self { http, grpc, metrics, core, stop, listeners })
     }
 
     /// Where it speaks HTTP.
@@ -70,7 +79,13 @@ impl Gateway {
         self.grpc
     }
 
-    /// Whether it follows the ledger and some group can answer.
+    /// Where it can be scraped, if it can.
+    #[must_use]
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    /// Whether it follows the ledger, reaches a quorum of coordinators, and some group can answer.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.core.is_ready()
@@ -86,6 +101,13 @@ impl Gateway {
         self.core.drain();
         self.stop.send_replace(true);
         while self.listeners.join_next().await.is_some() {}
+    }
+}
+
+async fn bind_if(address: Option<SocketAddr>) -> Result<Option<(TcpListener, SocketAddr)>, GatewayError> {
+    match address {
+        Some(address) => bind(address).await.map(Some),
+        None => Ok(None),
     }
 }
 

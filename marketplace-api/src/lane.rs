@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dropbear_certificates::{Charter, Digest};
 use dropbear_wire::convert::GroupView;
 use dropbear_wire::follow::{Follower, LedgerView};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until};
 
@@ -14,6 +14,7 @@ use crate::batch::{BatchRules, Batchable, Batcher};
 use crate::config::Limits;
 use crate::coordinators::Coordinators;
 use crate::market::Market;
+use crate::metrics::Metrics;
 use crate::mint::Minted;
 use crate::nodes::OwnerNodes;
 use crate::round;
@@ -22,6 +23,7 @@ use crate::round;
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) minted: Arc<Minted>,
+    pub(crate) admitted: Instant,
     pub(crate) deadline: Instant,
     pub(crate) reply: Option<oneshot::Sender<Answered>>,
     /// Frees the item's place when it is gone.
@@ -71,6 +73,9 @@ pub(crate) struct Lane {
     pub(crate) owners: Arc<Vec<Option<OwnerNodes>>>,
     pub(crate) follower: Follower,
     pub(crate) limits: Arc<Limits>,
+    /// What admission takes permits from.
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Lane {
@@ -87,6 +92,11 @@ impl Lane {
 
     pub(crate) fn view(&self) -> watch::Receiver<LedgerView> {
         self.follower.view()
+    }
+
+    /// Requests in flight in all lanes of the gateway.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.limits.items_in_flight_max - self.permits.available_permits()
     }
 
     fn batch_rules(&self) -> BatchRules {

@@ -22,6 +22,7 @@ mod grpc;
 mod http;
 mod lane;
 mod market;
+mod metrics;
 mod mint;
 mod nodes;
 mod options;

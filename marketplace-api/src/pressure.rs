@@ -31,6 +31,19 @@ impl Pressure {
     }
 }
 
+/// What a submission may wait for others, of the time that its oldest request has waited, where there are many others.
+const PATIENCE_SHARE: f64 = 1.0 / 3.0;
+/// Other requests in flight that are many.
+const MANY: f64 = 16.0;
+
+/// How long a submission may wait for others to share its block.
+///
+/// A block costs the committee CPU whatever its size. Where few are in flight nobody waits for anybody; where many are,
+/// requests have waited for long among each other already, and waiting a little longer saves everybody's time.
+pub(crate) fn patience(oldest: Duration, others: usize) -> Duration {
+    oldest.mul_f64(PATIENCE_SHARE * (others as f64 / MANY).min(1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +59,15 @@ mod tests {
         }
         assert!(pressure.admits(499, 1, TIMEOUT) && !pressure.admits(500, 1, TIMEOUT), "100 answers a second");
         assert!(!pressure.admits(499, 1, Duration::from_secs(5)), "less time, less room");
+    }
+
+    #[test]
+    fn who_is_alone_waits_for_nobody_and_who_is_one_of_many_a_third_of_its_time() {
+        let age = Duration::from_millis(900);
+        assert_eq!(patience(age, 0), Duration::ZERO);
+        assert!(patience(age, 1) < Duration::from_millis(20));
+        assert_eq!(patience(age, 16), Duration::from_millis(300));
+        assert_eq!(patience(age, 1000), Duration::from_millis(300));
     }
 
     #[test]

@@ -15,8 +15,10 @@ use crate::ask::{Answer, Failure};
 use crate::collect::{Collector, Due, Taken, Wanted};
 use crate::finding::Standing;
 use crate::lane::{Item, Lane};
+use crate::metrics;
 use crate::nodes::NodeProblem;
-use crate::settle::{self, Claim, Settlement};
+use crate::pressure::patience;
+use crate::settle::{self, Claim, Settlement, Work};
 
 /// An owner that failed is asked again after this long, doubling.
 const ASK_AGAIN_MIN: Duration = Duration::from_millis(50);
@@ -34,6 +36,8 @@ pub(crate) async fn run(lane: Arc<Lane>, mut items: Vec<Item>) {
         items.iter_mut().for_each(|item| item.fail(failure.clone()));
         return;
     };
+    let begun = Instant::now();
+    items.iter().for_each(|item| lane.metrics.stages.took(metrics::QUEUE, begun - item.admitted));
     let wanted = items.iter().map(|item| Wanted {
         id: item.minted.naming.request_id,
         vote_salt: item.minted.vote_salt,
@@ -45,6 +49,7 @@ pub(crate) async fn run(lane: Arc<Lane>, mut items: Vec<Item>) {
         call: infer_request(&lane, &group.digest, &items),
         deadline: items.iter().map(|item| item.deadline).max().unwrap_or_else(Instant::now),
         lane,
+        begun,
         view,
         items,
         collector,
@@ -76,12 +81,15 @@ fn infer_request(lane: &Lane, charter: &dropbear_certificates::Digest, items: &[
 #[derive(Clone, Debug, Default)]
 struct Asked {
     running: bool,
+    /// When it was asked first.
+    since: Option<Instant>,
     failures: u32,
     problem: Option<String>,
 }
 
 struct Round {
     lane: Arc<Lane>,
+    begun: Instant,
     view: watch::Receiver<LedgerView>,
     items: Vec<Item>,
     call: v1::InferRequest,
@@ -142,6 +150,7 @@ impl Round {
             return;
         }
         self.owners[place].running = true;
+        self.owners[place].since.get_or_insert_with(Instant::now);
         let (lane, call, deadline) = (Arc::clone(&self.lane), self.call.clone(), self.deadline);
         self.asks.spawn(async move {
             sleep(delay).await;
@@ -167,28 +176,37 @@ impl Round {
             Ok(ballot) => match self.collector.ballot(place, ballot) {
                 Ok(Taken::Counted) => {
                     self.owners[place].problem = None;
-                    return;
+                    let after = self.owners[place].since.map(|since| since.elapsed()).unwrap_or_default();
+                    return self.lane.metrics.counted(&self.lane.group, self.owner(place), after);
                 }
                 Ok(Taken::Held) => {
+                    self.note(place, "stale");
                     self.owners[place].problem = Some("answered under a version that is not current".into());
                     return self.ask_again(place);
                 }
                 Err(fault) => {
+                    self.note(place, "faulty");
                     tracing::warn!(owner = self.owner(place), group = self.lane.group, %fault, "an owner is at fault");
                     fault.to_string()
                 }
             },
             Err(problem @ NodeProblem::Unavailable(_)) => {
+                self.note(place, "unavailable");
                 self.owners[place].problem = Some(problem.to_string());
                 return self.ask_again(place);
             }
             Err(problem) => {
+                self.note(place, "refused");
                 tracing::warn!(owner = self.owner(place), group = self.lane.group, %problem, "an owner gave no ballot");
                 problem.to_string()
             }
         };
         self.owners[place].problem = Some(problem);
         self.collector.give_up(place);
+    }
+
+    fn note(&self, place: usize, result: &'static str) {
+        self.lane.metrics.ballot(&self.lane.group, self.owner(place), result);
     }
 
     fn owner(&self, place: usize) -> &str {
@@ -250,6 +268,7 @@ impl Round {
 
     /// Settles the open requests that are decided: directly, or through the ledger.
     fn settle(&mut self) {
+        self.lane.metrics.stages.took(metrics::COLLECT, self.begun.elapsed());
         let mut claims = Vec::new();
         for item in self.collector.open().collect::<Vec<_>>() {
             let finding = self.collector.finding(item);
@@ -293,7 +312,10 @@ impl Round {
         let ids = self.items.iter().map(|item| item.minted.naming.request_id).collect();
         self.submitted = true;
         self.collector.exhausted();
-        self.settling.spawn(settle::run(Arc::clone(&self.lane), entry, ids, claims, self.deadline));
+        let oldest = self.items.iter().map(|item| item.admitted.elapsed()).max().unwrap_or_default();
+        let patience = patience(oldest, self.lane.in_flight().saturating_sub(self.items.len()));
+        let work = Work { entry, ids, patience, deadline: self.deadline };
+        self.settling.spawn(settle::run(Arc::clone(&self.lane), work, claims));
     }
 
     /// Takes what became of a submission.

@@ -11,6 +11,7 @@ use crate::assemble;
 use crate::coordinators::{Fate, Settled};
 use crate::lane::Lane;
 use crate::market::Market;
+use crate::metrics;
 use crate::mint::Minted;
 use crate::quorum::{ProvenRecord, Quorum};
 
@@ -37,18 +38,27 @@ pub(crate) enum Settlement {
     Nothing(Vec<String>),
 }
 
-/// Submits an entry over the requests `ids` and settles `claims`.
-pub(crate) async fn run(
-    lane: Arc<Lane>,
-    entry: Vec<u8>,
-    ids: Vec<Digest>,
-    claims: Vec<Claim>,
-    deadline: Instant,
-) -> Vec<Settlement> {
-    match lane.coordinators.submit(entry, &ids, deadline).await {
+/// What is submitted.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// The submission's encoding.
+    pub(crate) entry: Vec<u8>,
+    /// Its request ids, in order.
+    pub(crate) ids: Vec<Digest>,
+    /// How long it may wait for others to share its block.
+    pub(crate) patience: Duration,
+    /// When nobody waits for it any more.
+    pub(crate) deadline: Instant,
+}
+
+/// Submits and settles `claims`.
+pub(crate) async fn run(lane: Arc<Lane>, work: Work, claims: Vec<Claim>) -> Vec<Settlement> {
+    let (deadline, begun) = (work.deadline, Instant::now());
+    match lane.coordinators.submit(&work).await {
         Err(problems) => vec![Settlement::Nothing(problems)],
         Ok(Settled::Refused { code, message }) => refused_whole(&lane, claims, &code, &message, deadline).await,
         Ok(Settled::Attested(quorum, fates)) => {
+            lane.metrics.stages.took(metrics::ORDER, begun.elapsed());
             lane.follower.reached(quorum.header.seq);
             attested(&lane, quorum, fates, claims, deadline).await
         }
@@ -78,7 +88,7 @@ async fn attested(
 /// Assembles and verifies, off the threads that serve sockets.
 async fn certify(lane: &Arc<Lane>, quorum: Quorum, recorded: Vec<(Claim, ProvenRecord)>) -> Vec<Settlement> {
     let models = lane.group_view(&lane.view().borrow()).map(|group| group.model_set(quorum.header.seq));
-    let market = Arc::clone(&lane.market);
+    let (market, begun) = (Arc::clone(&lane.market), Instant::now());
     let work = spawn_blocking(move || {
         let one = |(claim, proven): (Claim, ProvenRecord)| {
             let answer = assemble::answer(&market, &claim.minted, &quorum, proven, &claim.known, models.clone());
@@ -86,7 +96,9 @@ async fn certify(lane: &Arc<Lane>, quorum: Quorum, recorded: Vec<(Claim, ProvenR
         };
         recorded.into_iter().map(one).collect()
     });
-    work.await.unwrap_or_default()
+    let settlements = work.await.unwrap_or_default();
+    lane.metrics.stages.took(metrics::CERTIFY, begun.elapsed());
+    settlements
 }
 
 /// The submission was refused as a whole.

@@ -50,6 +50,8 @@ pub struct NodeConfig {
     pub key: PathBuf,
     /// Where the node listens; a loopback address, port 0 for any free one.
     pub listen: SocketAddr,
+    /// Where Prometheus scrapes the node; a loopback address, nowhere if absent.
+    pub metrics_listen: Option<SocketAddr>,
     /// The coordinators that it follows and submits to.
     pub coordinators: Vec<SocketAddr>,
     /// The model's manifest.
@@ -123,6 +125,8 @@ pub struct Settings {
     pub genesis: Genesis,
     /// Where the node listens.
     pub listen: SocketAddr,
+    /// Where it can be scraped.
+    pub metrics_listen: Option<SocketAddr>,
     /// The coordinators that it follows and submits to.
     pub coordinators: Vec<SocketAddr>,
     /// Where the vote journal lies; made if it is not there.
@@ -183,6 +187,7 @@ impl NodeConfig {
             group: self.group.clone(),
             genesis,
             listen: self.listen,
+            metrics_listen: self.metrics_listen,
             coordinators: self.coordinators.clone(),
             data_dir: self.data_dir.clone(),
             limits: Limits {

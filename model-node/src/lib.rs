@@ -17,6 +17,7 @@ pub mod batcher;
 pub mod config;
 mod follow;
 pub mod journal;
+mod metrics;
 pub mod model;
 pub mod node;
 pub mod pool;
@@ -28,5 +29,6 @@ mod testing;
 pub mod zoo;
 
 pub use config::{ConfigError, NodeConfig, Settings};
+pub use metrics::Metrics;
 pub use model::{Model, ModelCard, ModelError, Output, Unusable};
 pub use node::{Node, NodeError, serve};

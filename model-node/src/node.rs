@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dropbear_models::{Manifest, ManifestError, OnnxOptions, Runtime, RuntimeError, Task};
+use dropbear_telemetry::serve_metrics;
 use dropbear_wire::MESSAGE_BYTES_MAX;
 use dropbear_wire::files::FileError;
 use dropbear_wire::listen::{self, ListenError};
@@ -21,6 +22,7 @@ use tracing::{info, warn};
 use crate::config::{ConfigError, NodeConfig, Settings};
 use crate::follow::follow;
 use crate::journal::{Journal, JournalError};
+use crate::metrics::Metrics;
 use crate::model::classification::ImageClassifier;
 use crate::model::identity::Identity;
 use crate::model::{Model, ModelError};
@@ -113,7 +115,13 @@ impl Node {
             cards: models.iter().map(|model| model.card().clone()).collect(),
         };
         let (updates, view) = watch::channel(LedgerView::default());
-        let service = service(&settings, claim.clone(), view.clone(), models).await?;
+        let mut registry = dropbear_telemetry::registry();
+        let metrics = Metrics::register(&mut registry);
+        let metrics_listener = match settings.metrics_listen {
+            Some(address) => Some(listen::loopback(address).await?),
+            None => None,
+        };
+        let service = service(&settings, claim.clone(), view.clone(), models, metrics).await?;
         let registrar = Registrar {
             claim: claim.clone(),
             genesis: service.genesis,
@@ -122,6 +130,10 @@ impl Node {
             coordinators: settings.coordinators.clone(),
         };
         let mut tasks = JoinSet::new();
+        if let Some(listener) = metrics_listener {
+            // Ends with the node's other tasks.
+            tasks.spawn(serve_metrics(listener, registry, std::future::pending()));
+        }
         tasks.spawn(follow(settings.coordinators, settings.group, updates));
         tasks.spawn(registrar.run(view.clone()));
         let (stop, stopped) = oneshot::channel();
@@ -210,6 +222,7 @@ async fn service<M: Model>(
     claim: Claim,
     view: watch::Receiver<LedgerView>,
     models: Vec<M>,
+    metrics: Metrics,
 ) -> Result<Arc<Service<M>>, NodeError> {
     let (data_dir, limits, threads) = (settings.data_dir.clone(), settings.limits, settings.threads);
     let (key, genesis) = (Arc::clone(&settings.key), settings.genesis.digest());
@@ -218,9 +231,9 @@ async fn service<M: Model>(
     let opening = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&data_dir).map_err(|error| NodeError::DataDir(data_dir.clone(), error))?;
         let journal = Journal::open(&data_dir.join(JOURNAL_FILE), &claim.key, &genesis)?;
-        let pools: Vec<_> =
-            models.into_iter().map(|model| Pool::start(model, limits, threads)).collect::<Result<_, _>>()?;
-        Ok(Arc::new(Service { claim, genesis, lifetime_ms_max, key, view, journal, pools }))
+        let start = |model| Pool::start(model, limits, threads, metrics.clone());
+        let pools: Vec<_> = models.into_iter().map(start).collect::<Result<_, _>>()?;
+        Ok(Arc::new(Service { claim, genesis, lifetime_ms_max, key, view, journal, metrics, pools }))
     });
     opening.await.map_err(|error| NodeError::Server(error.to_string()))?
 }

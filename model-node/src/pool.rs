@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use crate::batcher::{Batcher, Cancel, Limits, QueueFull, Step};
+use crate::metrics::{self, Metrics};
 use crate::model::{Model, ModelError, Output, Unusable};
 
 /// A worker loads its model anew after this many failures in a row.
@@ -79,6 +80,7 @@ pub struct Pool<M: Model> {
 
 struct Shared<M: Model> {
     model: M,
+    metrics: Metrics,
     started: Instant,
     state: Mutex<State<M::Input>>,
     raw_ready: Condvar,
@@ -115,9 +117,10 @@ impl<M: Model> Pool<M> {
     ///
     /// # Errors
     /// [`ModelError`] if a worker cannot load the model.
-    pub fn start(model: M, limits: Limits, threads: Threads) -> Result<Self, ModelError> {
+    pub fn start(model: M, limits: Limits, threads: Threads, metrics: Metrics) -> Result<Self, ModelError> {
         let shared = Arc::new(Shared {
             model,
+            metrics,
             started: Instant::now(),
             state: Mutex::new(State { batcher: Batcher::new(limits), closing: false, running: 0 }),
             raw_ready: Condvar::new(),
@@ -250,12 +253,14 @@ fn micros(since: Instant) -> u64 {
 fn decode<M: Model>(shared: &Shared<M>) {
     let mut preparer = shared.model.preparer();
     while let Some(Job { input, reply }) = shared.next_raw() {
+        let begun = Instant::now();
         // After a panic the preparer is replaced, so no broken one is used again.
         let prepared = catch_unwind(AssertUnwindSafe(|| shared.model.prepare(&mut preparer, input)));
         let prepared = prepared.unwrap_or_else(|_| {
             preparer = shared.model.preparer();
             Err(Unusable("the decoder gave up on the input".into()))
         });
+        shared.metrics.stages.took(metrics::PREPARE, begun.elapsed());
         match prepared {
             Ok(input) => shared.prepared(Some(Job { input, reply })),
             Err(unusable) => {
@@ -267,7 +272,7 @@ fn decode<M: Model>(shared: &Shared<M>) {
 }
 
 fn work<M: Model>(shared: &Shared<M>, loaded: &mpsc::Sender<Result<(), ModelError>>) {
-    let mut worker = Worker { model: &shared.model, session: None, failures: 0 };
+    let mut worker = Worker { model: &shared.model, metrics: &shared.metrics, session: None, failures: 0 };
     let result = worker.session().map(|_| ());
     let failed = result.is_err();
     // Nobody listens only if the pool gave up starting.
@@ -280,6 +285,7 @@ fn work<M: Model>(shared: &Shared<M>, loaded: &mpsc::Sender<Result<(), ModelErro
 /// One thread's session, loaded anew when it may be broken.
 struct Worker<'a, M: Model> {
     model: &'a M,
+    metrics: &'a Metrics,
     session: Option<M::Session>,
     failures: u32,
 }
@@ -307,6 +313,8 @@ impl<M: Model> Worker<'_, M> {
                 inputs.chunks(1).map(|input| self.alone(input)).collect()
             }
         };
+        self.metrics.stages.took(metrics::INFER, started.elapsed());
+        self.metrics.batch(inputs.len());
         let compute_us = micros(started);
         for (fate, reply) in fates.into_iter().zip(replies) {
             // Whoever asked may be gone.

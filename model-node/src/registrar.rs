@@ -110,7 +110,7 @@ impl Registrar {
         for coordinator in self.coordinators.iter().take(self.fan_out) {
             let what = Some(submit_request::What::Entry(bytes.clone().into()));
             let timeout_ms = u64::try_from(SUBMIT_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
-            let request = SubmitRequest { what, timeout_ms, want_leaves: false };
+            let request = SubmitRequest { what, timeout_ms, want_leaves: false, patience_ms: 0 };
             let mut client = client::coordinator(*coordinator);
             let coordinator = *coordinator;
             asked.spawn(async move {

@@ -6,7 +6,7 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dropbear_certificates::ballot::votes_root;
@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 
 use crate::admission::{AdmittedBatch, AdmittedItem, Terms, admit};
 use crate::journal::{Journal, JournalError, VoteKey};
+use crate::metrics::{self, Metrics};
 use crate::model::{Model, vote_of};
 use crate::pool::{Answered, Fate, Job, Pool};
 use crate::registrar::unix_ms;
@@ -33,6 +34,7 @@ pub(crate) struct Service<M: Model> {
     pub(crate) key: Arc<SecretKey>,
     pub(crate) view: watch::Receiver<LedgerView>,
     pub(crate) journal: Journal,
+    pub(crate) metrics: Metrics,
     /// One per loaded version, as in the claim.
     pub(crate) pools: Vec<Pool<M>>,
 }
@@ -78,6 +80,7 @@ impl<M: Model> Service<M> {
         standing: &Standing,
     ) -> Result<(AdmittedBatch, Vec<Option<Answer>>), Status> {
         let (service, charter, version) = (Arc::clone(self), standing.group.digest, self.version(standing));
+        let begun = Instant::now();
         let admitting = tokio::task::spawn_blocking(move || {
             let terms = Terms {
                 genesis: &service.genesis,
@@ -90,7 +93,9 @@ impl<M: Model> Service<M> {
             let known = service.journal.find(batch.items.iter().map(|item| key_of(item, version)));
             Ok((batch, known.map_err(journal_status)?))
         });
-        admitting.await.map_err(|_| Status::internal("admission failed; send the batch again"))?
+        let admitted = admitting.await.map_err(|_| Status::internal("admission failed; send the batch again"))?;
+        self.metrics.stages.took(metrics::ADMIT, begun.elapsed());
+        admitted
     }
 
     /// Runs the model on the items whose answer is not known.
@@ -108,7 +113,7 @@ impl<M: Model> Service<M> {
                 answered
             }));
         }
-        let asked = jobs.len();
+        let (asked, begun) = (jobs.len(), Instant::now());
         self.pools[standing.serving].admit(jobs).map_err(|full| Status::resource_exhausted(full.to_string()))?;
         let (mut computed, mut failed) = (Vec::with_capacity(waiting.len()), 0);
         for (item, waiting) in batch.items.iter().zip(waiting) {
@@ -121,6 +126,8 @@ impl<M: Model> Service<M> {
                 }
             });
         }
+        let compute_us = computed.iter().map(|computed| computed.compute_us).max().unwrap_or(0);
+        self.metrics.stages.took(metrics::QUEUE, begun.elapsed().saturating_sub(Duration::from_micros(compute_us)));
         // Where the model works, an input on which it fails is to blame; where it fails on all, the model is.
         if failed > 0 && failed == asked {
             return Err(Status::unavailable("the model failed on every request of the batch; ask again later"));
@@ -144,7 +151,9 @@ impl<M: Model> Service<M> {
                 votes.push((key_of(item, version), answer));
             }
         }
+        let begun = Instant::now();
         let mut kept = self.journal.settle(unix_ms(), votes).await.map_err(journal_status)?.into_iter();
+        self.metrics.stages.took(metrics::JOURNAL, begun.elapsed());
         let stands = |(item, (waiting, output)): (&AdmittedItem, (Result<Answer, Digest>, Bytes))| match waiting {
             Ok(answer) => Ok((answer, output)),
             Err(computed) => {
@@ -180,6 +189,11 @@ impl<M: Model> Service<M> {
         let again = computed.iter().filter(|computed| computed.again).count();
         let compute_us = computed.iter().map(|computed| computed.compute_us).max().unwrap_or(0);
         let (answers, outputs) = self.settle(&batch, self.version(&standing), computed).await?;
+        let abstained = answers.iter().filter(|answer| answer.vote == Vote::Abstain).count();
+        self.metrics.requests("again", again);
+        self.metrics.requests("abstained", abstained);
+        self.metrics.requests("voted", answers.len().saturating_sub(again + abstained));
+        self.metrics.stages.took(metrics::TOTAL, received.elapsed());
         let ballot = self.ballot(&batch, &standing, answers);
         let total_us = u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX);
         debug!(batch = %batch.root, requests = batch.items.len(), again, total_us, compute_us, "gave a ballot");
@@ -217,8 +231,11 @@ pub(crate) struct Handler<M: Model>(pub(crate) Arc<Service<M>>);
 #[tonic::async_trait]
 impl<M: Model> v1::model_node_server::ModelNode for Handler<M> {
     async fn infer(&self, request: Request<v1::InferRequest>) -> Result<Response<v1::InferReply>, Status> {
-        let answer = self.0.answer(request.into_inner()).await;
+        let request = request.into_inner();
+        let requests = request.items.len();
+        let answer = self.0.answer(request).await;
         if let Err(status) = &answer {
+            self.0.metrics.requests("refused", requests);
             debug!(code = ?status.code(), reason = status.message(), "refused a batch");
         }
         answer.map(Response::new)

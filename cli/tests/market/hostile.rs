@@ -171,7 +171,7 @@ impl HostileGateway {
             Submission::sign(self.genesis, &self.key, "imagenet".into(), self.charter, vec![request.clone()], ballots);
         let entry = Entry::Submission(Box::new(submission)).to_bytes();
         let what = Some(v1::submit_request::What::Entry(entry.into()));
-        let call = v1::SubmitRequest { what, timeout_ms: 20_000, want_leaves: false };
+        let call = v1::SubmitRequest { what, timeout_ms: 20_000, want_leaves: false, patience_ms: 0 };
         Ok(client::coordinator(self.coordinator).submit(call).await?.into_inner())
     }
 }

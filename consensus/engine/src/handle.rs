@@ -112,9 +112,10 @@ impl Handle {
         thread.join().unwrap_or_else(|panic| Err(Error::Ended(panic_message(&*panic))))
     }
 
-    /// Whether the engine has ended.
-    pub fn is_finished(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    /// Returns when the engine has ended, or is about to.
+    pub async fn ended(&self) {
+        // The other end lives in the engine's runtime and goes with it, however that ends.
+        self.outbox.closed().await;
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dropbear_engine::{EngineConfig, EngineFault, OrderedBlock, Peer, Replica, public_key, start};
@@ -28,15 +28,17 @@ const BLOCKS: u64 = 15;
 struct Reporting {
     known: Arc<Mutex<BTreeSet<[u8; 32]>>>,
     tip: PathBuf,
+    /// The tip's height at the start. What the engine delivers again lies at or below it.
+    resumed: u64,
 }
 
 impl Reporting {
     fn open(tip: PathBuf) -> Self {
-        let digest = match fs::read(&tip) {
-            Ok(digest) => digest.try_into().unwrap(),
-            Err(_) => OrderedBlock::genesis(GENESIS).digest,
+        let (digest, resumed) = match fs::read(&tip) {
+            Ok(bytes) => (bytes[..32].try_into().unwrap(), u64::from_be_bytes(bytes[32..].try_into().unwrap())),
+            Err(_) => (OrderedBlock::genesis(GENESIS).digest, 0),
         };
-        Self { known: Arc::new(Mutex::new([digest].into())), tip }
+        Self { known: Arc::new(Mutex::new([digest].into())), tip, resumed }
     }
 
     fn learn(&self, block: &OrderedBlock) {
@@ -63,12 +65,15 @@ impl Replica for Reporting {
     }
 
     async fn finalized(&self, block: OrderedBlock) {
+        if block.height <= self.resumed {
+            return;
+        }
         if !self.knows(&block.digest) {
             self.learn(&block);
         }
         // A rename replaces the tip in one step, whenever the process is killed.
         let new = self.tip.with_extension("new");
-        fs::write(&new, block.digest).unwrap();
+        fs::write(&new, [&block.digest[..], &block.height.to_be_bytes()].concat()).unwrap();
         fs::rename(&new, &self.tip).unwrap();
         println!("final {} {}", block.height, hex(&block.digest));
     }
@@ -145,8 +150,11 @@ struct Witness {
 
 impl Witness {
     fn until(&mut self, index: usize, height: u64) {
+        let deadline = Instant::now() + PATIENCE;
         while self.heights[index] < height {
-            let (from, line) = self.lines.recv_timeout(PATIENCE).expect("blocks keep coming");
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (from, line) = self.lines.recv_timeout(left).expect("blocks keep coming at every node");
+            assert!(!left.is_zero(), "node {index} stays at {}, below {height}", self.heights[index]);
             assert!(!line.starts_with("fault"), "{line}");
             let Some(block) = line.split("final ").nth(1) else {
                 continue;

@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 
 use super::{Coordinators, timed};
 use crate::quorum::{Gathering, ProvenRecord, Quorum, proven_record};
+use crate::settle::Work;
 
 /// How long a quorum waits for the coordinator that was asked for the leaves, before others are.
 const LEAVES_PATIENCE: Duration = Duration::from_millis(200);
@@ -43,6 +44,7 @@ struct Submitting<'a> {
     entry: Bytes,
     digest: Digest,
     ids: &'a [Digest],
+    patience_ms: u64,
     deadline: Instant,
     calls: JoinSet<Reply>,
     has_entry: Vec<bool>,
@@ -56,23 +58,19 @@ struct Submitting<'a> {
 }
 
 impl Coordinators {
-    /// Submits an entry with these requests and waits until it is settled.
+    /// Submits and waits until it is settled.
     ///
     /// # Errors
     /// What went wrong, if nothing was settled before the deadline.
-    pub(crate) async fn submit(
-        &self,
-        entry: Vec<u8>,
-        ids: &[Digest],
-        deadline: Instant,
-    ) -> Result<Settled, Vec<String>> {
+    pub(crate) async fn submit(&self, work: &Work) -> Result<Settled, Vec<String>> {
         let count = self.members.len();
         let submitting = Submitting {
             of: self,
-            digest: entry_digest(&entry),
-            entry: entry.into(),
-            ids,
-            deadline,
+            digest: entry_digest(&work.entry),
+            entry: work.entry.clone().into(),
+            ids: &work.ids,
+            patience_ms: u64::try_from(work.patience.as_millis()).unwrap_or(u64::MAX),
+            deadline: work.deadline,
             calls: JoinSet::new(),
             has_entry: vec![false; count],
             asked_leaves: vec![false; count],
@@ -135,12 +133,12 @@ impl Submitting<'_> {
         let what = if entry { What::Entry(self.entry.clone()) } else { What::Digest(digest_bytes(&self.digest)) };
         self.has_entry[place] |= entry;
         self.asked_leaves[place] |= want_leaves;
-        let (mut client, deadline) = (self.of.client(place), self.deadline);
+        let (mut client, deadline, patience_ms) = (self.of.client(place), self.deadline, self.patience_ms);
         self.calls.spawn(async move {
             sleep_until(Instant::now() + delay).await;
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            let request = v1::SubmitRequest { what: Some(what), timeout_ms, want_leaves };
+            let request = v1::SubmitRequest { what: Some(what), timeout_ms, want_leaves, patience_ms };
             (place, client.submit(timed(request, deadline)).await.map(tonic::Response::into_inner))
         });
     }

@@ -51,12 +51,13 @@ pub(crate) async fn live(State(shared): State<Shared>) -> Json<Value> {
 }
 
 pub(crate) async fn ready(State(shared): State<Shared>) -> Response {
-    if shared.core.is_ready() {
+    let Some(problem) = shared.core.problem() else {
         return Json(json!({ "live": true, "ready": true })).into_response();
-    }
-    let failure =
-        Failure::Unavailable("no group is ready yet: the ledger is not followed, or models are missing".into());
-    ApiError::from(failure).with("live", json!(true)).with("ready", json!(false)).into_response()
+    };
+    ApiError::from(Failure::Unavailable(format!("not ready: {problem}")))
+        .with("live", json!(true))
+        .with("ready", json!(false))
+        .into_response()
 }
 
 pub(crate) async fn model_metadata(

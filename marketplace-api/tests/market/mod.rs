@@ -145,6 +145,7 @@ impl Market {
             key_file: path("gateway.key"),
             http_listen: "127.0.0.1:0".parse().unwrap(),
             grpc_listen: Some("127.0.0.1:0".parse().unwrap()),
+            metrics_listen: Some("127.0.0.1:0".parse().unwrap()),
             coordinators,
             groups,
             limits: cast.limits,

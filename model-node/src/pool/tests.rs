@@ -84,7 +84,9 @@ fn is_right(data: &str, fate: &Fate) -> bool {
 #[test]
 fn one_bad_input_fails_alone_and_the_session_is_replaced_after_a_panic() {
     let (model, opened) = Moody::new();
-    let pool = Pool::start(model, LIMITS, Threads { decode: 1, workers: 1 }).unwrap();
+    let pool =
+        Pool::start(model, LIMITS, Threads { decode: 1, workers: 1 }, Metrics::register(&mut Default::default()))
+            .unwrap();
     assert_eq!(opened.load(Ordering::SeqCst), 1);
     let data = ["o1", "p2", "o3", "u4", "d5", "f6", "o7"];
     for (data, fate) in data.iter().zip(ask(&pool, &data)) {
@@ -96,7 +98,9 @@ fn one_bad_input_fails_alone_and_the_session_is_replaced_after_a_panic() {
 #[test]
 fn a_worker_that_keeps_failing_loads_its_model_anew() {
     let (model, opened) = Moody::new();
-    let pool = Pool::start(model, LIMITS, Threads { decode: 1, workers: 1 }).unwrap();
+    let pool =
+        Pool::start(model, LIMITS, Threads { decode: 1, workers: 1 }, Metrics::register(&mut Default::default()))
+            .unwrap();
     for _ in 0..FAILURES_MAX {
         assert_eq!(ask(&pool, &["f"]), [Fate::Failed(ModelError("failed".into()))]);
     }
@@ -107,7 +111,7 @@ fn a_worker_that_keeps_failing_loads_its_model_anew() {
 #[test]
 fn closing_drops_what_waits_and_nobody_waits_in_vain() {
     let (model, _) = Moody::new();
-    let pool = Pool::start(model, LIMITS, THREADS).unwrap();
+    let pool = Pool::start(model, LIMITS, THREADS, Metrics::register(&mut Default::default())).unwrap();
     let (jobs, answers): (Vec<_>, Vec<_>) = (0..64).map(|_| job("o")).unzip();
     pool.admit(jobs).unwrap();
     drop(pool);
@@ -123,7 +127,7 @@ proptest! {
     fn each_input_gets_its_own_answer_under_cancellation_and_failure(
         kinds in proptest::collection::vec((prop::sample::select(b"oooooufp".to_vec()), any::<bool>()), 1..60),
     ) {
-        let pool = Pool::start(Moody::new().0, LIMITS, THREADS).unwrap();
+        let pool = Pool::start(Moody::new().0, LIMITS, THREADS, Metrics::register(&mut Default::default())).unwrap();
         let mut waiting = BTreeMap::new();
         for (number, (kind, stays)) in kinds.into_iter().enumerate() {
             let data = format!("{}{number}", char::from(kind));

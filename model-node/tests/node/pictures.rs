@@ -20,6 +20,7 @@ fn config(market: &Market, zoo: &Zoo) -> NodeConfig {
         genesis,
         key,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        metrics_listen: None,
         coordinators: vec![market.coordinator.address],
         manifest: zoo.manifest_path("lite0").unwrap(),
         previous_manifest: None,

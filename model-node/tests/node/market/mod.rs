@@ -104,6 +104,7 @@ impl Market {
             key: Arc::new(owner()),
             group: GROUP.into(),
             genesis: self.genesis.clone(),
+            metrics_listen: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             coordinators: vec![self.coordinator.address],
             data_dir: self.data_dir().join("data"),

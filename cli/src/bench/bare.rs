@@ -1,0 +1,64 @@
+//! The sample models without a market: the most that this machine gives.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use dropbear_bench::overhead::{Bare, on_every_core};
+use dropbear_model_node::zoo::{GROUP, Zoo};
+use dropbear_models::{Classifier, DecodedImage, OnnxOptions, Runtime};
+
+/// Pictures in one run of a model: what a model node takes at most.
+const BATCH: usize = 8;
+
+/// One session of each model, on one core.
+struct Worker(Vec<Classifier>);
+
+impl Worker {
+    fn open(manifests: &[PathBuf], runtime: &Runtime) -> anyhow::Result<Self> {
+        let open = |path: &PathBuf| {
+            let classifier = Classifier::open(path, runtime, OnnxOptions::default());
+            Ok(classifier.with_context(|| format!("cannot open {}", path.display()))?.with_top(1))
+        };
+        Ok(Self(manifests.iter().map(open).collect::<anyhow::Result<_>>()?))
+    }
+
+    /// Every model's answer to each of the next pictures. Each model decodes for itself, as its owner must.
+    fn answer<P>(&mut self, turn: usize, pictures: &[P], decode: &Decode<P>) -> Result<usize, String> {
+        for model in &mut self.0 {
+            let next = pictures.iter().cycle().skip(turn * BATCH % pictures.len()).take(BATCH);
+            let pictures = next.map(decode).collect::<Result<Vec<_>, _>>()?;
+            model.classify(&pictures).map_err(|error| error.to_string())?;
+        }
+        Ok(BATCH)
+    }
+}
+
+type Decode<P> = dyn Fn(&P) -> Result<DecodedImage, String> + Send + Sync;
+
+/// The four sample models with a session on every core.
+#[derive(Clone)]
+pub(super) struct Models(Arc<Mutex<Vec<Worker>>>);
+
+impl Models {
+    pub(super) fn open(zoo: &Zoo) -> anyhow::Result<Self> {
+        let runtime = Runtime::load(&zoo.runtime_library()?)?;
+        let manifests = GROUP.iter().map(|name| Ok(zoo.manifest_path(name)?)).collect::<anyhow::Result<Vec<_>>>()?;
+        let cores = std::thread::available_parallelism()?.get();
+        let workers = (0..cores).map(|_| Worker::open(&manifests, &runtime)).collect::<anyhow::Result<_>>()?;
+        Ok(Self(Arc::new(Mutex::new(workers))))
+    }
+
+    /// Classifies `pictures` again and again.
+    pub(super) fn on<P: Send + Sync + 'static>(
+        &self,
+        pictures: Vec<P>,
+        decode: impl Fn(&P) -> Result<DecodedImage, String> + Send + Sync + 'static,
+    ) -> Bare {
+        let workers = Arc::clone(&self.0);
+        Arc::new(move |duration| {
+            let mut workers = workers.lock().unwrap_or_else(PoisonError::into_inner);
+            on_every_core(&mut workers, duration, |worker, turn| worker.answer(turn, &pictures, &decode))
+        })
+    }
+}

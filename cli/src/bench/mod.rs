@@ -1,0 +1,45 @@
+//! Measurements, from the command line.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::up::Market;
+use crate::{Verdict, init, layout};
+
+mod bare;
+mod inputs;
+mod overhead;
+mod soak;
+
+/// Measurements, each beside its baseline, interleaved in one run.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// What certification costs: certified answers beside uncertified ones, all ballots awaited in both, and beside the
+    /// same models without a market.
+    Overhead(overhead::Args),
+    /// Whether a market under steady load stops growing: memory and file descriptors of every service.
+    Soak(soak::Args),
+}
+
+pub(crate) async fn run(command: Command) -> anyhow::Result<Verdict> {
+    match command {
+        Command::Overhead(args) => overhead::run(args).await,
+        Command::Soak(args) => soak::run(args).await,
+    }
+}
+
+/// A market in a folder that goes with it, its gateway's limits as given.
+async fn market(dir: &Path, group: init::Group, limits: &str) -> anyhow::Result<Market> {
+    let dir = dir.join("market");
+    let args = init::Args { dir: dir.clone(), owners: 4, coordinators: 4, group, port_base: layout::free_port_base()? };
+    init::make(&args).await?;
+    let gateway = dir.join("gateway/gateway.toml");
+    let config = std::fs::read_to_string(&gateway)? + limits;
+    std::fs::write(&gateway, config)?;
+    Market::start(&dir).await
+}
+
+fn temporary() -> anyhow::Result<tempfile::TempDir> {
+    tempfile::tempdir().context("cannot make a temporary folder")
+}
