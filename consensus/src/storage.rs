@@ -3,7 +3,7 @@
 use dropbear_certificates::cbor::{CborError, Decoder, Encoder};
 use dropbear_certificates::{Digest, Header, Signature};
 
-use crate::block::{BLOCK_BYTES_MAX, BLOCK_LEAVES_MAX};
+use crate::block::{BLOCK_BYTES_MAX, BLOCK_LEAVES_MAX, LEAF_BYTES_MAX};
 use crate::chain::BlockId;
 use crate::refusal::Place;
 
@@ -51,7 +51,7 @@ impl StoredBlock {
         let payload = input.bytes(2 * BLOCK_BYTES_MAX)?.to_vec();
         let header = Header::from_bytes(input.bytes(1024)?)?;
         let count = input.array(BLOCK_LEAVES_MAX)?;
-        let leaves = (0..count).map(|_| Ok(input.bytes(16_384)?.to_vec())).collect::<Result<_, CborError>>()?;
+        let leaves = (0..count).map(|_| Ok(input.bytes(LEAF_BYTES_MAX)?.to_vec())).collect::<Result<_, CborError>>()?;
         let attestation = if input.null() { None } else { Some(input.fixed()?) };
         input.finish()?;
         Ok(Self { block, payload, header, leaves, attestation })
