@@ -40,5 +40,5 @@ pub use pool::{Pool, PoolFull};
 pub use refusal::{BlockRefused, Place, Refused};
 pub use registry::Registry;
 pub use state::{EntryResult, Executed, Market, RequestResult, State};
-pub use storage::{EngineTip, Storage, StoredBlock};
+pub use storage::{Appended, EngineTip, Storage, StoredBlock};
 pub use tree::LeafTree;

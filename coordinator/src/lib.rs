@@ -13,6 +13,7 @@ mod config;
 mod core;
 mod metrics;
 mod pace;
+mod reader;
 mod relayed;
 mod replica;
 mod store;
@@ -31,6 +32,7 @@ use dropbear_wire::MESSAGE_BYTES_MAX;
 use dropbear_wire::files::{FileError, read_genesis, read_key, read_seed};
 use dropbear_wire::listen::{ListenError, loopback};
 use dropbear_wire::v1::coordinator_server::CoordinatorServer;
+use dropbear_wire::v1::ledger_server::LedgerServer;
 use tokio_stream::wrappers::TcpListenerStream;
 use zeroize::Zeroizing;
 
@@ -114,7 +116,9 @@ pub async fn serve(
         tokio::spawn(serve_metrics(listener, registry, replica.stopped()));
     }
 
-    let api = api::Api { replica: replica.clone(), engine: Arc::clone(&engine) as _, member };
+    let reader = reader::Reader { replica: replica.clone(), member };
+    let ledger = LedgerServer::new(reader.clone()).max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let api = api::Api { reader, engine: Arc::clone(&engine) as _ };
     let service = CoordinatorServer::new(api)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -133,6 +137,7 @@ pub async fn serve(
     let server = tonic::transport::Server::builder()
         .tcp_nodelay(true)
         .add_service(service)
+        .add_service(ledger)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop);
     let mut stopped = std::pin::pin!(replica.stopped());
     let served = tokio::select! {

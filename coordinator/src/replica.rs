@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use dropbear_certificates::{Digest, SecretKey};
 use dropbear_consensus::state::Market;
-use dropbear_consensus::{BlockRefused, Checked, EngineTip, Registry, Storage as _};
+use dropbear_consensus::{Appended, BlockRefused, Checked, EngineTip, Registry, Storage as _};
 use dropbear_engine::{EngineFault, OrderedBlock};
 use futures_util::future::select;
 use tokio::runtime::Handle;
@@ -174,10 +174,17 @@ impl LedgerReplica {
         let Some(finalized) = self.finalize(block, tip)? else { return Ok(()) };
         let (mut store, metrics) = (self.0.store.clone(), self.0.metrics.clone());
         let written = self.0.runtime.spawn_blocking(move || match finalized {
-            Finalized::Entries { block, decided, waited } => {
+            Finalized::Entries { block, decided, governance, model_sets, waited } => {
                 waited.into_iter().for_each(|waited| metrics.stages.took(metrics::ORDER, waited));
                 let begun = Instant::now();
-                store.append(&block.stored, tip.height, &decided)?;
+                let (decided, governance, model_sets) = (&*decided, &*governance, &*model_sets);
+                store.append(&Appended {
+                    block: &block.stored,
+                    height: tip.height,
+                    decided,
+                    governance,
+                    model_sets,
+                })?;
                 metrics.stages.took(metrics::STORE, begun.elapsed());
                 metrics.block(&block);
                 Ok::<_, StoreError>(Some(block))

@@ -106,7 +106,7 @@ async fn orders_attests_and_restarts() {
     let now_ms = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
     let mut ledger = Ledger::asking_at(now_ms);
     for place in 0..4 {
-        for entry in [ledger.publish(place, 0), ledger.activate(place, 0, 0)] {
+        for entry in [ledger.register(place), ledger.publish(place, 0), ledger.activate(place, 0, 0)] {
             order(&committee, &entry).await;
         }
     }

@@ -39,6 +39,11 @@ impl Keys {
         self.replaced.get(key).copied()
     }
 
+    /// Replaced keys, old and new.
+    pub fn replaced(&self) -> impl Iterator<Item = (&PublicKey, &PublicKey)> {
+        self.replaced.iter()
+    }
+
     /// Whether `key` may sign an entry with this serial now.
     pub(super) fn check(&self, key: &PublicKey, serial: u64, agreed_ms: u64) -> Result<(), Refused> {
         if self.replaced.contains_key(key) {
