@@ -1,7 +1,7 @@
 //! The coordinator's gRPC service.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,7 +27,8 @@ const WAIT_MS_MAX: u64 = 60_000;
 
 pub(crate) struct Api {
     pub(crate) reader: Reader,
-    pub(crate) engine: Arc<dyn Ordering>,
+    /// Not held: a connection that lingers must not keep the engine from ending.
+    pub(crate) engine: Weak<dyn Ordering>,
 }
 
 impl Api {
@@ -70,7 +71,9 @@ impl Api {
         match pushed {
             Ok(()) => {
                 metrics.entry("taken");
-                self.engine.relay(Relayed { patience_ms, entry: bytes }.to_bytes());
+                if let Some(engine) = self.engine.upgrade() {
+                    engine.relay(Relayed { patience_ms, entry: bytes }.to_bytes());
+                }
                 self.reader.replica.wake();
                 Ok(Ok(entry))
             }
@@ -135,6 +138,7 @@ impl Coordinator for Api {
         let faults = self.reader.replica.0.faults.lock().map(|faults| faults.last().cloned()).unwrap_or_default();
         let fatal = self.reader.replica.0.fatal.borrow().clone();
         let market = &self.reader.replica.0.market;
+        let views = self.engine.upgrade().map(|engine| engine.status());
         let core = self.reader.replica.core();
         Ok(Response::new(v1::StatusReply {
             member: self.reader.member as u32,
@@ -142,8 +146,8 @@ impl Coordinator for Api {
             seq: core.chain().state().seq,
             agreed_ms: core.chain().state().agreed_ms,
             waiting_entries: core.pool_len() as u64,
-            views_finalized: self.engine.status().views_finalized,
-            views_nullified: self.engine.status().views_nullified,
+            views_finalized: views.map_or(0, |views| views.views_finalized),
+            views_nullified: views.map_or(0, |views| views.views_nullified),
             last_error: fatal.or(faults).unwrap_or_default(),
             genesis: digest_bytes(&market.digest),
         }))

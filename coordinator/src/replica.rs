@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) faults: Mutex<Vec<String>>,
     /// Turns true when the service should end what it does for others.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Goes last, when nobody holds the ledger's file any more.
+    pub(crate) released: watch::Sender<()>,
 }
 
 /// What the engine holds; clones share it.
@@ -75,6 +77,7 @@ impl LedgerReplica {
             fatal: watch::Sender::new(None),
             faults: Mutex::new(Vec::new()),
             stopping: watch::Sender::new(false),
+            released: watch::Sender::new(()),
         };
         let replica = Self(Arc::new(shared));
         tokio::spawn(replica.clone().check_relayed(inbox));
