@@ -251,7 +251,9 @@ impl dropbear_engine::Replica for LedgerReplica {
                     // Nothing that waits applies here.
                     woken.await;
                 }
-                Some(wait_ms) => drop(select(woken, std::pin::pin!(self.sleep_ms(wait_ms))).await),
+                Some(wait_ms) => {
+                    select(woken, std::pin::pin!(self.sleep_ms(wait_ms))).await;
+                }
                 None => woken.await,
             }
         }

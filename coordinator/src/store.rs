@@ -130,12 +130,12 @@ impl Storage for Store {
     fn governance(&self, from_seq: u64, count: usize) -> Result<Vec<Place>, StoreError> {
         let transaction = io(self.0.begin_read())?;
         let governance = io(transaction.open_table(GOVERNANCE))?;
-        let place =
-            |row: Result<(redb::AccessGuard<'_, (u64, u64)>, redb::AccessGuard<'_, ()>), redb::StorageError>| {
-                let (seq, leaf_index) = io(row)?.0.value();
-                Ok(Place { seq, leaf_index })
-            };
-        io(governance.range((from_seq, 0)..))?.take(count).map(place).collect()
+        let mut places = Vec::new();
+        for row in io(governance.range((from_seq, 0)..))?.take(count) {
+            let (seq, leaf_index) = io(row)?.0.value();
+            places.push(Place { seq, leaf_index });
+        }
+        Ok(places)
     }
 
     fn model_set(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {

@@ -199,6 +199,9 @@ async fn lag(view: &watch::Sender<LedgerView>, target: &mut watch::Receiver<u64>
 
 #[cfg(test)]
 mod tests {
+    use dropbear_certificates::charter::Seat;
+    use dropbear_certificates::{Assurance, Charter, Policy, SecretKey};
+
     use super::*;
 
     #[test]
@@ -213,5 +216,55 @@ mod tests {
         let registry = Some(v1::RegistryView { groups: vec![broken], ..v1::RegistryView::default() });
         assert_eq!(view.apply(&v1::LedgerUpdate { seq: 9, agreed_ms: 90, registry }), Err(Malformed("charter")));
         assert_eq!(view.seq, 7);
+    }
+
+    fn charter(fee: u64) -> Charter {
+        let key = SecretKey::from_seed(&[1; 32]).public();
+        let seat = Seat { owner: "owner".into(), key, party: String::new(), lineage: String::new() };
+        Charter {
+            group: "group".into(),
+            task: "identity".into(),
+            classes: 2,
+            labels: None,
+            roster: vec![seat],
+            policy: Policy::Plurality,
+            faults: 0,
+            assurance: Assurance::Robust,
+            notice_blocks: 1,
+            approvals: 1,
+            fee,
+        }
+    }
+
+    #[test]
+    fn a_pending_charter_is_announced_and_stands_when_its_block_comes() {
+        let term = |(from_seq, fee)| v1::Term { from_seq, charter: charter(fee).to_bytes().into() };
+        let group = |name: &str, terms: &[(u64, u64)]| v1::Group {
+            name: name.into(),
+            terms: terms.iter().copied().map(term).collect(),
+            ..v1::Group::default()
+        };
+        let registry = |groups| Some(v1::RegistryView { groups, ..v1::RegistryView::default() });
+        let mut view = LedgerView::default();
+        let both = group("group", &[(0, 1), (9, 2)]);
+        view.apply(&v1::LedgerUpdate { seq: 7, agreed_ms: 70, registry: registry(vec![both]) }).unwrap();
+        let first = Arc::clone(&view.groups["group"]);
+        assert_eq!((first.charter.fee, first.state.pending(8).map(|term| term.charter.fee)), (1, Some(2)));
+        view.apply(&v1::LedgerUpdate { seq: 8, agreed_ms: 80, registry: None }).unwrap();
+        assert_eq!((view.groups["group"].charter.fee, view.groups["group"].from_seq), (2, 9));
+        let second = Arc::clone(&view.groups["group"]);
+        view.apply(&v1::LedgerUpdate { seq: 9, agreed_ms: 90, registry: None }).unwrap();
+        assert!(Arc::ptr_eq(&second, &view.groups["group"]), "nothing changed");
+
+        // A group whose first charter is pending is known and does not stand yet; one that went is gone.
+        let founding = registry(vec![group("group", &[(12, 1)])]);
+        view.apply(&v1::LedgerUpdate { seq: 10, agreed_ms: 100, registry: founding }).unwrap();
+        assert!(view.groups.is_empty() && view.registry.groups.contains_key("group"));
+        let misnamed = registry(vec![group("another", &[(0, 1)])]);
+        let update = v1::LedgerUpdate { seq: 11, agreed_ms: 110, registry: misnamed };
+        assert_eq!(view.apply(&update), Err(Malformed("charter")));
+        let backwards = registry(vec![group("group", &[(9, 1), (8, 2)])]);
+        let update = v1::LedgerUpdate { seq: 11, agreed_ms: 110, registry: backwards };
+        assert_eq!(view.apply(&update), Err(Malformed("terms")));
     }
 }

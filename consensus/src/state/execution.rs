@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use dropbear_certificates::ballot::ballots_root;
 use dropbear_certificates::policy::Sealed;
-use dropbear_certificates::{CharterEntry, Digest, GovernanceEntry, Header, ModelSet, Record, Signature, Vote};
+use dropbear_certificates::{CharterEntry, Digest, GovernanceEntry, Header, ModelSet, Record, Signature};
 
 use crate::accounts::{Sums, answered};
-use crate::block::{BLOCK_LEAVES_MAX, BlockInfo, late_leaf, statement_leaf};
+use crate::block::{BLOCK_LEAVES_MAX, BlockInfo, statement_leaf};
 use crate::entry::{Checked, Entry, Statement, Submission, SubmittedRequest};
 use crate::ids::{Answered, Decided, Late};
 use crate::refusal::{Place, Refused};
-use crate::registry::{Group, Moment, Registry, Term};
+use crate::registry::{Group, Moment, Registry};
 use crate::state::judge::{Batch, InForce, Times, group_of};
 use crate::state::{Decisions, EntryResult, Executed, Market, RequestResult, State};
 use crate::tree::LeafTree;
@@ -24,13 +24,13 @@ const STATEMENT_LEAVES_MAX: usize = 2048;
 pub struct Execution<'a> {
     market: &'a Market,
     before: &'a dyn Decisions,
-    state: State,
-    agreed_ms: u64,
-    seq: u64,
-    leaves: Vec<Vec<u8>>,
+    pub(super) state: State,
+    pub(super) agreed_ms: u64,
+    pub(super) seq: u64,
+    pub(super) leaves: Vec<Vec<u8>>,
     results: Vec<EntryResult>,
     decided: BTreeMap<Digest, Decided>,
-    late: BTreeMap<Digest, Late>,
+    pub(super) late: BTreeMap<Digest, Late>,
     governance: Vec<u64>,
     model_sets: BTreeMap<Digest, ModelSet>,
     /// By group: what is in force, and the model set's digest.
@@ -50,37 +50,6 @@ struct Shared<'b> {
     batch: Batch<'b>,
     ballots: Digest,
     model_set: Digest,
-}
-
-/// Whether an entry would apply right after `state`; cheaper than applying it, and changes nothing.
-///
-/// # Errors
-/// [`Refused`] says why not.
-pub fn would_apply(
-    market: &Market,
-    state: &State,
-    before: &dyn Decisions,
-    agreed_ms: u64,
-    entry: &Checked,
-) -> Result<(), Refused> {
-    let Entry::Submission(submission) = entry.entry() else {
-        return Execution::new(market, state, before, agreed_ms).apply(entry);
-    };
-    let in_force = InForce::of(group_of(&state.registry, submission)?, state.seq + 1)?;
-    let batch = Batch::new(&in_force, submission, agreed_ms)?;
-    let times = Times { agreed_ms, lifetime_ms_max: market.genesis.rules.request_lifetime_ms_max };
-    let mut refused = None;
-    for (place, (submitted, id)) in submission.requests.iter().zip(entry.request_ids()).enumerate() {
-        let decided = before.decided(id).map(|(place, _)| place);
-        match batch.judge(submitted, place, decided, times) {
-            Ok(_) => return Ok(()),
-            Err(reason) => refused = Some(reason),
-        }
-    }
-    match (refused, submission.requests.len()) {
-        (Some(only), 1) => Err(only),
-        _ => Err(Refused::Nothing),
-    }
 }
 
 impl<'a> Execution<'a> {
@@ -204,14 +173,14 @@ impl<'a> Execution<'a> {
         Ok(results)
     }
 
-    fn account(&mut self, charter: &dropbear_certificates::Charter, sums: &Sums) {
+    pub(super) fn account(&mut self, charter: &dropbear_certificates::Charter, sums: &Sums) {
         let keys = self.state.registry.keys();
         Arc::make_mut(&mut self.state.accounts).add(charter, sums, |key| keys.successor(key).unwrap_or(*key));
         self.accounts_changed = true;
     }
 
     /// Where this id was decided, and whose ballots came until now.
-    fn find(&self, id: &Digest) -> Option<(Place, Answered)> {
+    pub(super) fn find(&self, id: &Digest) -> Option<(Place, Answered)> {
         let here = self.decided.get(id).map(|decided| (decided.place, decided.answered));
         let (place, answered) = here.or_else(|| self.before.decided(id))?;
         Some((place, answered | self.late.get(id).map_or(0, |late| late.answered)))
@@ -278,68 +247,6 @@ impl<'a> Execution<'a> {
             leaf_index,
             agreed_ms: self.agreed_ms,
         }
-    }
-
-    /// Applies ballots that came after the outcome: each request that an owner had not answered yet counts as late.
-    fn late_ballots(&mut self, late: &Submission, entry: &Checked) -> Result<(), Refused> {
-        let registry = Arc::clone(&self.state.registry);
-        let group = group_of(&registry, late)?;
-        let term = group.terms().iter().find(|term| term.digest == late.charter).ok_or(Refused::StaleCharter)?;
-        if self.leaves.len() >= BLOCK_LEAVES_MAX {
-            return Err(Refused::BlockFull);
-        }
-        let mut sums = Sums::new(term.charter.roster.len());
-        let mut marks = Vec::new();
-        for (place, (submitted, id)) in late.requests.iter().zip(entry.request_ids()).enumerate() {
-            let expiry_ms = submitted.request.expiry_ms;
-            // Only what no replica has forgotten.
-            let Some(found) = self.find(id).filter(|_| expiry_ms >= self.agreed_ms) else { continue };
-            let answered = self.late_answers(group, term, late, place, found)?;
-            if answered != 0 {
-                (0..term.charter.roster.len()).filter(|owner| answered >> owner & 1 == 1).for_each(|o| sums.late(o));
-                marks.push(Late { id: *id, expiry_ms, answered });
-            }
-        }
-        if marks.is_empty() {
-            return Err(Refused::NothingLate);
-        }
-        for mark in marks {
-            self.state.buckets.push_late(&mark);
-            self.late.entry(mark.id).and_modify(|late| late.answered |= mark.answered).or_insert(mark);
-        }
-        let owners = term.charter.roster.iter().enumerate().map(|(place, seat)| (seat.key, sums.late_of(place)));
-        let owners: Vec<_> = owners.filter(|(_, requests)| *requests > 0).collect();
-        self.leaves.push(late_leaf(&entry.digest(), &owners, self.seq, self.leaves.len() as u64));
-        self.account(&term.charter, &sums);
-        Ok(())
-    }
-
-    /// The owners whose ballots answer the request at `place` of the batch late.
-    fn late_answers(
-        &self,
-        group: &Group,
-        term: &Term,
-        late: &Submission,
-        place: usize,
-        (decided, before): (Place, Answered),
-    ) -> Result<Answered, Refused> {
-        if group.term(decided.seq).is_none_or(|in_force| in_force.digest != term.digest) {
-            return Ok(0);
-        }
-        let mut answered = 0;
-        for ballot in &late.ballots {
-            let statement = &ballot.statement;
-            let owner = term.charter.place(&statement.owner).ok_or(Refused::NotOnRoster)?;
-            let current = group.current(&statement.owner, decided.seq);
-            let is_vote = |vote: &Vote| *vote != Vote::Abstain && term.charter.admits(vote);
-            let counts = current.is_some_and(|version| version.digest == statement.version)
-                && statement.expiry_ms >= self.agreed_ms
-                && ballot.answers.get(place).is_some_and(|answer| is_vote(&answer.vote));
-            if counts && before >> owner & 1 == 0 {
-                answered |= 1 << owner;
-            }
-        }
-        Ok(answered)
     }
 
     /// Digest of the state after the block but for headers.

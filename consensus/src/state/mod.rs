@@ -2,6 +2,8 @@
 
 mod execution;
 mod judge;
+mod late;
+mod preview;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +17,8 @@ use crate::refusal::{Place, Refused};
 use crate::registry::Registry;
 use crate::tree::LeafTree;
 
-pub use execution::{Execution, would_apply};
+pub use execution::Execution;
+pub use preview::would_apply;
 
 /// What never changes while a config epoch lasts.
 #[derive(Debug)]

@@ -76,7 +76,7 @@ async fn an_owner_joins_and_everybody_can_follow_and_prove_it() {
     let mut ledger = with_models(&committee).await;
     let mut view = Follower::start(vec![committee[1].address], 0).view();
     let roster = |view: &dropbear_wire::follow::LedgerView| view.groups[GROUP].charter.roster.len();
-    assert_eq!(roster(&*view.wait_for(|view| view.seq > 0).await.unwrap()), 4);
+    assert_eq!(roster(&view.wait_for(|view| view.seq > 0).await.unwrap()), 4);
 
     let enacted = join(&committee, &mut ledger).await;
     assert_eq!(enacted[0].leaves.len(), 2, "the approval, and the charter that it enacts");
