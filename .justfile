@@ -23,6 +23,10 @@ bench:
     cargo run --release -- bench overhead
     cargo bench -p dropbear-certificates
 
+# Half an hour under load: memory and file descriptors of every service must stop growing.
+soak SECONDS="1800":
+    cargo run --release -- bench soak --seconds {{SECONDS}}
+
 # Fuzz one target of the certificates for a minute: decode, verify or structure.
 fuzz TARGET:
     cd certificates && cargo fuzz run -s none {{TARGET}} -- -max_total_time=60

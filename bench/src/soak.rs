@@ -33,7 +33,9 @@ pub struct Plan {
     pub question: Question,
     /// Clients at once.
     pub clients: usize,
-    /// How long.
+    /// How long nobody asks, before the load begins.
+    pub idle: Duration,
+    /// How long the load lasts.
     pub duration: Duration,
     /// Between two looks at the services.
     pub sample_every: Duration,
@@ -54,6 +56,7 @@ struct Line {
     name: String,
     /// The earliest, the middle and the last third, each as its median.
     thirds: Option<[Look; 3]>,
+    idle_bytes: u64,
     cpu_s: f64,
     is_gone: bool,
 }
@@ -61,6 +64,8 @@ struct Line {
 /// What was seen.
 #[derive(Clone, Debug)]
 pub struct Report {
+    /// CPU use of all services together while nobody asked, in cores.
+    idle_cores: f64,
     answers: Run,
     lines: Vec<Line>,
     judges_memory: bool,
@@ -72,7 +77,12 @@ pub struct Report {
 /// [`LoadError`] at the first answer that is not a success.
 pub async fn soak(plan: &Plan) -> Result<Report, LoadError> {
     let cpu = |service: &Watched| cpu_seconds(service.pid).unwrap_or(0.0);
-    let before: Vec<_> = plan.services.iter().map(cpu).collect();
+    let all_cpu = || plan.services.iter().map(cpu).sum::<f64>();
+    let unused = all_cpu();
+    tokio::time::sleep(plan.idle).await;
+    let idle_cores = (all_cpu() - unused) / plan.idle.as_secs_f64();
+    let before: Vec<_> =
+        plan.services.iter().map(|service| (cpu(service), resident_bytes(service.pid).unwrap_or(0))).collect();
     let mut looks = vec![Vec::new(); plan.services.len()];
     let load = run(&plan.question, plan.clients, plan.duration);
     tokio::pin!(load);
@@ -91,10 +101,11 @@ pub async fn soak(plan: &Plan) -> Result<Report, LoadError> {
     let lines = plan.services.iter().zip(looks).zip(before).map(|((service, looks), before)| Line {
         name: service.name.clone(),
         thirds: thirds(&looks),
-        cpu_s: cpu(service) - before,
+        idle_bytes: before.1,
+        cpu_s: cpu(service) - before.0,
         is_gone: resident_bytes(service.pid).is_none(),
     });
-    Ok(Report { answers, lines: lines.collect(), judges_memory: plan.duration >= 3 * plan.memory_span })
+    Ok(Report { idle_cores, answers, lines: lines.collect(), judges_memory: plan.duration >= 3 * plan.memory_span })
 }
 
 fn look(pid: u32) -> Option<Look> {
@@ -145,6 +156,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "before the load, all services together used {:.1} % of a core", self.idle_cores * 100.0)?;
         let run = &self.answers;
         writeln!(
             f,
@@ -170,7 +182,8 @@ impl fmt::Display for Report {
                 thirds.map(|look| format!("{:.0}", look.resident_bytes / 1e6)).join(" > "),
                 thirds.map(|look| format!("{:.0}", look.fds)).join(" > "),
             ];
-            writeln!(f, "{:<18} {memory:>24} {fds:>18} {:>8.1}  {problem}", line.name, line.cpu_s)?;
+            let idle = line.idle_bytes as f64 / 1e6;
+            writeln!(f, "{:<18} {idle:>11.0} {memory:>24} {fds:>18} {:>8.1}  {problem}", line.name, line.cpu_s)?;
         }
         if !self.judges_memory {
             writeln!(f, "growth of memory is not judged: the soak was shorter than three request lifetimes")?;
@@ -186,7 +199,7 @@ mod tests {
     fn line(looks: impl Fn(usize) -> (f64, f64)) -> Line {
         let look = |(resident_bytes, fds)| Look { resident_bytes, fds };
         let looks: Vec<_> = (0..30).map(|place| look(looks(place))).collect();
-        Line { name: "it".into(), thirds: thirds(&looks), cpu_s: 0.0, is_gone: false }
+        Line { name: "it".into(), thirds: thirds(&looks), idle_bytes: 0, cpu_s: 0.0, is_gone: false }
     }
 
     #[test]

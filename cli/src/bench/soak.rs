@@ -11,6 +11,8 @@ use crate::{Verdict, init};
 
 /// So many looks at the services during one soak.
 const LOOKS: u32 = 90;
+/// How long the market is left alone first.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// The market and the load.
 #[derive(clap::Args)]
@@ -48,6 +50,7 @@ async fn under_load(args: &Args, market: &Market) -> anyhow::Result<Report> {
     let plan = Plan {
         question: inputs.question(&market.url()?, "true")?,
         clients: args.clients,
+        idle: IDLE,
         duration,
         sample_every: duration / LOOKS,
         memory_span: Duration::from_millis(init::REQUEST_LIFETIME_MS_MAX),
