@@ -21,11 +21,14 @@
 //! batch_size_max = 16
 //! batch_delay_us = 500
 //! queue_items_max = 2048
+//! infer_timeout_ms = 10000
+//! load_timeout_ms = 120000
 //! ```
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
 use dropbear_certificates::{Genesis, SecretKey};
@@ -34,7 +37,7 @@ use serde::Deserialize;
 
 use crate::batcher::Limits;
 use crate::node::NodeError;
-use crate::pool::Threads;
+use crate::pool::{Threads, Timeouts};
 
 /// A configuration file, read. Paths are as in the file; relative ones start at its folder.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -80,6 +83,12 @@ pub struct NodeConfig {
     /// At most this many inputs wait or are decoded.
     #[serde(default = "queue_items_max")]
     pub queue_items_max: usize,
+    /// A worker whose run of the model takes longer is replaced.
+    #[serde(default = "infer_timeout_ms")]
+    pub infer_timeout_ms: u64,
+    /// A version that takes longer to load cannot be loaded.
+    #[serde(default = "load_timeout_ms")]
+    pub load_timeout_ms: u64,
 }
 
 const fn one() -> usize {
@@ -96,6 +105,14 @@ const fn batch_delay_us() -> u64 {
 
 const fn queue_items_max() -> usize {
     2048
+}
+
+const fn infer_timeout_ms() -> u64 {
+    10_000
+}
+
+const fn load_timeout_ms() -> u64 {
+    120_000
 }
 
 /// Why a configuration cannot be used.
@@ -135,6 +152,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How many threads do what.
     pub threads: Threads,
+    /// How long the model may take.
+    pub timeouts: Timeouts,
 }
 
 impl NodeConfig {
@@ -157,6 +176,8 @@ impl NodeConfig {
             ("batch_size_max", self.batch_size_max),
             ("queue_items_max", self.queue_items_max),
             ("coordinators", self.coordinators.len()),
+            ("infer_timeout_ms", usize::try_from(self.infer_timeout_ms).unwrap_or(usize::MAX)),
+            ("load_timeout_ms", usize::try_from(self.load_timeout_ms).unwrap_or(usize::MAX)),
         ];
         match numbers.into_iter().find(|(_, number)| *number == 0) {
             Some((field, _)) => Err(ConfigError::Empty(field)),
@@ -196,6 +217,10 @@ impl NodeConfig {
                 queue_items_max: self.queue_items_max,
             },
             threads: Threads { decode: self.decode_threads, workers: self.workers },
+            timeouts: Timeouts {
+                infer: Duration::from_millis(self.infer_timeout_ms),
+                load: Duration::from_millis(self.load_timeout_ms),
+            },
         })
     }
 }

@@ -20,9 +20,11 @@ pub mod journal;
 mod metrics;
 pub mod model;
 pub mod node;
+pub mod plan;
 pub mod pool;
 mod registrar;
 mod service;
+pub mod siblings;
 pub mod standing;
 #[cfg(test)]
 mod testing;

@@ -25,6 +25,7 @@ use crate::journal::{Journal, JournalError};
 use crate::metrics::Metrics;
 use crate::model::classification::ImageClassifier;
 use crate::model::identity::Identity;
+use crate::model::numbers::Numbers;
 use crate::model::{Model, ModelError};
 use crate::pool::Pool;
 use crate::registrar::Registrar;
@@ -56,7 +57,7 @@ pub enum NodeError {
     #[error("the model runs on ONNX Runtime: set `onnxruntime` to the path of libonnxruntime")]
     NoRuntime,
     /// The two versions do different things.
-    #[error("{0} does not classify images, as `manifest` does: leave `previous_manifest` out")]
+    #[error("{0} does another task than `manifest` does: leave `previous_manifest` out")]
     OtherTask(PathBuf),
     /// The model.
     #[error("the model cannot be loaded: {0}")]
@@ -159,6 +160,11 @@ impl Node {
                 let model = classifier(&config, &config.manifest)?;
                 Self::start_updating(settings, previous, model).await
             }
+            Task::Vector(_) => {
+                let previous = config.previous_manifest.as_deref().map(|path| numbers(&config, path)).transpose()?;
+                let model = numbers(&config, &config.manifest)?;
+                Self::start_updating(settings, previous, model).await
+            }
         }
     }
 
@@ -200,6 +206,16 @@ fn classifier(config: &NodeConfig, path: &Path) -> Result<ImageClassifier, NodeE
     Ok(ImageClassifier::new(path, &manifest, task, runtime, options))
 }
 
+fn numbers(config: &NodeConfig, path: &Path) -> Result<Numbers, NodeError> {
+    let manifest = Manifest::load(path)?;
+    let Task::Vector(task) = manifest.task.clone() else {
+        return Err(NodeError::OtherTask(path.into()));
+    };
+    let runtime = config.onnxruntime.as_deref().map(Runtime::load).transpose()?;
+    let options = OnnxOptions { intra_threads: config.intra_threads };
+    Ok(Numbers::new(path, &manifest, task, runtime, options))
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         self.server.abort();
@@ -225,13 +241,14 @@ async fn service<M: Model>(
     metrics: Metrics,
 ) -> Result<Arc<Service<M>>, NodeError> {
     let (data_dir, limits, threads) = (settings.data_dir.clone(), settings.limits, settings.threads);
+    let timeouts = settings.timeouts;
     let (key, genesis) = (Arc::clone(&settings.key), settings.genesis.digest());
     let rules = settings.genesis.rules;
     let lifetime_ms_max = rules.request_lifetime_ms_max.saturating_add(rules.clock_skew_ms_max);
     let opening = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&data_dir).map_err(|error| NodeError::DataDir(data_dir.clone(), error))?;
         let journal = Journal::open(&data_dir.join(JOURNAL_FILE), &claim.key, &genesis)?;
-        let start = |model| Pool::start(model, limits, threads, metrics.clone());
+        let start = |model| Pool::start(model, limits, threads, timeouts, metrics.clone());
         let pools: Vec<_> = models.into_iter().map(start).collect::<Result<_, _>>()?;
         Ok(Arc::new(Service { claim, genesis, lifetime_ms_max, key, view, journal, metrics, pools }))
     });

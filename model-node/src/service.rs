@@ -19,11 +19,12 @@ use tonic::{Request, Response, Status};
 use tracing::{debug, warn};
 
 use crate::admission::{AdmittedBatch, AdmittedItem, Terms, admit};
-use crate::journal::{Journal, JournalError, VoteKey};
+use crate::journal::{Journal, VoteKey};
 use crate::metrics::{self, Metrics};
 use crate::model::{Model, vote_of};
-use crate::pool::{Answered, Fate, Job, Pool};
+use crate::pool::{Answered, Fate, Job, Pool, Refusal};
 use crate::registrar::unix_ms;
+use crate::siblings::serve::journal_status;
 use crate::standing::{Claim, LedgerView, Standing};
 
 /// What all calls share.
@@ -54,12 +55,10 @@ fn key_of(item: &AdmittedItem, version: Digest) -> VoteKey {
     VoteKey { expiry_ms: item.expiry_ms, id: item.id, version }
 }
 
-fn journal_status(error: JournalError) -> Status {
-    let message = error.to_string();
-    match error {
-        JournalError::Forgotten(_) => Status::deadline_exceeded(message),
-        JournalError::Full => Status::resource_exhausted(message),
-        JournalError::Storage(_) | JournalError::Foreign => Status::unavailable(message),
+fn refusal_status(refusal: Refusal) -> Status {
+    match refusal {
+        Refusal::Full(_) => Status::resource_exhausted(refusal.to_string()),
+        Refusal::Stuck => Status::unavailable(refusal.to_string()),
     }
 }
 
@@ -114,13 +113,17 @@ impl<M: Model> Service<M> {
             }));
         }
         let (asked, begun) = (jobs.len(), Instant::now());
-        self.pools[standing.serving].admit(jobs).map_err(|full| Status::resource_exhausted(full.to_string()))?;
+        self.pools[standing.serving].admit(jobs).map_err(refusal_status)?;
         let (mut computed, mut failed) = (Vec::with_capacity(waiting.len()), 0);
         for (item, waiting) in batch.items.iter().zip(waiting) {
             computed.push(match waiting {
                 Ok(answer) => Computed { answer, again: true, output: Bytes::new(), compute_us: 0 },
                 Err(answered) => {
-                    let answered = answered.await.map_err(|_| Status::unavailable("the node is stopping"))?;
+                    let gone = |_| Status::unavailable("the worker is gone, or the node is stopping; ask again");
+                    let answered = answered.await.map_err(gone)?;
+                    if let Fate::Lost(error) = &answered.fate {
+                        return Err(Status::unavailable(format!("{error}; ask again")));
+                    }
                     failed += usize::from(matches!(answered.fate, Fate::Failed(_)));
                     judge(item, answered, &standing.group)
                 }
@@ -216,7 +219,7 @@ fn judge(item: &AdmittedItem, answered: Answered, group: &GroupView) -> Computed
             debug!(request = %item.id, %reason, "abstaining: the input is unusable");
             (Vote::Abstain, Bytes::new())
         }
-        Fate::Failed(error) => {
+        Fate::Failed(error) | Fate::Lost(error) => {
             warn!(request = %item.id, %error, "abstaining: the model failed on this input alone");
             (Vote::Abstain, Bytes::new())
         }

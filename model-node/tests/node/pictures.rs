@@ -32,6 +32,8 @@ fn config(market: &Market, zoo: &Zoo) -> NodeConfig {
         batch_size_max: 8,
         batch_delay_us: 0,
         queue_items_max: 64,
+        infer_timeout_ms: 30_000,
+        load_timeout_ms: 30_000,
     }
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod models;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use dropbear_certificates::charter::Seat;
@@ -17,7 +17,7 @@ use dropbear_certificates::{
     Assurance, Ballot, Charter, Committee, Digest, Genesis, Origin, Policy, Request, RequestOpening, SecretKey, Seed,
 };
 use dropbear_model_node::batcher::Limits;
-use dropbear_model_node::pool::Threads;
+use dropbear_model_node::pool::{Threads, Timeouts};
 use dropbear_model_node::{Model, Node, Settings};
 use dropbear_wire::client;
 use dropbear_wire::files::write_seed;
@@ -110,6 +110,7 @@ impl Market {
             data_dir: self.data_dir().join("data"),
             limits: Limits { batch_size_max: 4, batch_delay_us: 100, queue_items_max: 16 },
             threads: Threads { decode: 2, workers: 2 },
+            timeouts: Timeouts { infer: Duration::from_secs(30), load: Duration::from_secs(30) },
         }
     }
 
