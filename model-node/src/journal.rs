@@ -134,12 +134,13 @@ struct Write {
 type Reply = oneshot::Sender<Result<Vec<Answer>, JournalError>>;
 
 impl Journal {
-    /// Opens or creates the journal of `owner` in the market `genesis`. Blocks.
+    /// Opens or creates the journal of an owner in the market `genesis`. Any of the owner's keys opens it; it is then
+    /// that of all of them, for a new key takes over what the old one voted. Blocks.
     ///
     /// # Errors
     /// [`JournalError`] if the file cannot be used: damaged, in use by another process, or somebody else's.
-    pub fn open(path: &Path, owner: &PublicKey, genesis: &Digest) -> Result<Self, JournalError> {
-        let store = Arc::new(Store::open(path, owner, genesis)?);
+    pub fn open(path: &Path, keys: &[PublicKey], genesis: &Digest) -> Result<Self, JournalError> {
+        let store = Arc::new(Store::open(path, keys, genesis)?);
         let (writes, waiting) = mpsc::channel(WAITING_MAX);
         let writing = Arc::clone(&store);
         let writer = std::thread::Builder::new().name("journal".into());

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dropbear_certificates::policy::TensorBounds;
 use dropbear_certificates::{Charter, Digest, Policy, Vote};
+use dropbear_models::{Manifest, Task};
 use dropbear_wire::v1::Tensor;
 use tracing::debug;
 
@@ -206,6 +207,19 @@ impl ModelError {
     pub fn new(error: impl ToString) -> Self {
         Self(error.to_string())
     }
+}
+
+/// What the model with this manifest is.
+#[must_use]
+pub fn describe(manifest: &Manifest) -> ModelCard {
+    let version = Digest(manifest.version_digest());
+    let (classes, backend) = match &manifest.task {
+        Task::Identity => (None, "identity"),
+        Task::ImageClassification(task) => (Some(task.classes), task.backend.name()),
+        Task::Vector(task) => (None, task.backend.name()),
+    };
+    let (name, label) = (manifest.name.clone(), default_label(&version));
+    ModelCard { name, label, version, task: manifest.task.name(), classes, backend }
 }
 
 /// The label of a version whose owner gave it none: the first digits of its digest.

@@ -11,7 +11,7 @@ use dropbear_models::{
 };
 use dropbear_wire::v1::Tensor;
 
-use super::{Model, ModelCard, ModelError, Output, Unusable, default_label};
+use super::{Model, ModelCard, ModelError, Output, Unusable, describe};
 
 /// The name of the one input tensor.
 pub const INPUT_NAME: &str = "image";
@@ -36,16 +36,7 @@ impl ImageClassifier {
         runtime: Runtime,
         options: OnnxOptions,
     ) -> Self {
-        let version = Digest(manifest.version_digest());
-        let card = ModelCard {
-            name: manifest.name.clone(),
-            label: default_label(&version),
-            version,
-            task: "image-classification",
-            classes: Some(task.classes),
-            backend: "onnx",
-        };
-        Self { card, task, manifest: path.to_owned(), runtime, options }
+        Self { card: describe(manifest), task, manifest: path.to_owned(), runtime, options }
     }
 }
 

@@ -2,12 +2,11 @@
 //!
 //! Numbers (`FP32`) come back as numbers, so that groups of every policy but those on classes can be made of it.
 
-use dropbear_certificates::Digest;
 use dropbear_models::Manifest;
 use dropbear_wire::v1::Tensor;
 
 use super::numbers::numbers;
-use super::{Model, ModelCard, ModelError, Output, Unusable, default_label};
+use super::{Model, ModelCard, ModelError, Output, Unusable, describe};
 
 /// Returns its input.
 #[derive(Clone, Debug)]
@@ -19,9 +18,7 @@ impl Identity {
     /// The identity model with this manifest.
     #[must_use]
     pub fn new(manifest: &Manifest) -> Self {
-        let version = Digest(manifest.version_digest());
-        let (name, label) = (manifest.name.clone(), default_label(&version));
-        Self { card: ModelCard { name, label, version, task: "identity", classes: None, backend: "identity" } }
+        Self { card: describe(manifest) }
     }
 }
 

@@ -6,7 +6,7 @@ use dropbear_certificates::Digest;
 use dropbear_models::{Manifest, OnnxOptions, Runtime, VectorTask, Vectors};
 use dropbear_wire::v1::Tensor;
 
-use super::{Model, ModelCard, ModelError, Output, Unusable, default_label};
+use super::{Model, ModelCard, ModelError, Output, Unusable, describe};
 
 /// A model of numbers, on whatever backend its manifest names.
 #[derive(Debug)]
@@ -28,16 +28,7 @@ impl Numbers {
         runtime: Option<Runtime>,
         options: OnnxOptions,
     ) -> Self {
-        let version = Digest(manifest.version_digest());
-        let card = ModelCard {
-            name: manifest.name.clone(),
-            label: default_label(&version),
-            version,
-            task: manifest.task.name(),
-            classes: None,
-            backend: task.backend.name(),
-        };
-        Self { card, task, manifest: path.to_owned(), runtime, options }
+        Self { card: describe(manifest), task, manifest: path.to_owned(), runtime, options }
     }
 }
 

@@ -9,8 +9,8 @@ use tonic::{Request, Response, Status};
 use super::fetch::{pieces, wanted};
 use super::keeper::{decode_votes, encode_answers};
 use super::seal::{Kind, NotSealed, Seal};
+use crate::clerk::unix_ms;
 use crate::journal::{Journal, JournalError};
-use crate::registrar::unix_ms;
 
 /// What tonic serves.
 #[derive(Debug)]
