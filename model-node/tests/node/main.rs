@@ -4,4 +4,8 @@ mod ballots;
 mod journal;
 mod lifecycle;
 mod market;
+mod onnx;
 mod pictures;
+mod siblings;
+mod stored;
+mod versions;
