@@ -18,6 +18,8 @@ use dropbear_models::{Manifest, Task};
 use dropbear_wire::v1::Tensor;
 use tracing::debug;
 
+use numbers::numbers;
+
 /// One model version that a node serves.
 ///
 /// Shared by all threads; what one thread needs for itself is its [`Model::Preparer`] or [`Model::Session`].
@@ -99,7 +101,7 @@ pub struct ModelCard {
 }
 
 /// What a model says about one input.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// A class, and the full output behind it.
     Class {
@@ -115,33 +117,27 @@ pub enum Output {
         /// The scores, as the ballot commits to them.
         bytes: Bytes,
     },
-    /// Numbers: estimates, or a place in a space.
-    Values {
-        /// The numbers.
-        values: Vec<f32>,
-        /// Their little-endian encoding, as the ballot commits to it.
-        bytes: Bytes,
-    },
+    /// Numbers, estimates or a place in a space: little-endian FP32, as the ballot commits to them.
+    Values(Bytes),
     /// An output that is agreed on byte by byte.
     Canonical(Bytes),
 }
 
 impl Output {
-    /// Numbers, with their encoding.
+    /// Numbers.
     #[must_use]
     pub fn values(values: Vec<f32>) -> Self {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self::Values { values, bytes: bytes.into() }
+        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        Self::Values(bytes.into())
     }
 
     /// The full output, as the ballot commits to it.
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {
         match self {
-            Self::Class { bytes, .. }
-            | Self::Ranking { bytes, .. }
-            | Self::Values { bytes, .. }
-            | Self::Canonical(bytes) => bytes,
+            Self::Class { bytes, .. } | Self::Ranking { bytes, .. } | Self::Values(bytes) | Self::Canonical(bytes) => {
+                bytes
+            }
         }
     }
 
@@ -150,7 +146,7 @@ impl Output {
         match self {
             Self::Class { class, .. } => std::slice::from_ref(class),
             Self::Ranking { classes, .. } => classes,
-            Self::Values { .. } | Self::Canonical(_) => &[],
+            Self::Values(_) | Self::Canonical(_) => &[],
         }
     }
 }
@@ -182,8 +178,9 @@ fn ranking(classes: &[u32], ranks: u64) -> Vote {
 }
 
 fn fixed(output: &Output, bounds: &TensorBounds) -> Vote {
-    let Output::Values { values, .. } = output else { return Vote::Abstain };
-    match bounds.convert(values) {
+    let Output::Values(bytes) = output else { return Vote::Abstain };
+    let converted = numbers(bytes).map_err(|error| error.to_string());
+    match converted.and_then(|values| bounds.convert(&values).map_err(|error| error.to_string())) {
         Ok(values) => Vote::Tensor(values),
         Err(reason) => {
             debug!(%reason, "abstaining: the output is no vote under the charter");
@@ -277,6 +274,8 @@ mod tests {
             assert_eq!(vote(&[0.5]), Vote::Abstain, "too short");
             assert_eq!(vote(&[0.5, f32::NAN]), Vote::Abstain, "not a number");
             assert_eq!(vote_of(&ranked(&[1]), &under(policy)), Vote::Abstain, "another kind of output");
+            let broken = Output::Values(Bytes::from_static(b"1234567"));
+            assert_eq!(vote_of(&broken, &under(policy)), Vote::Abstain, "it breaks off");
         }
     }
 

@@ -5,7 +5,6 @@
 use dropbear_models::Manifest;
 use dropbear_wire::v1::Tensor;
 
-use super::numbers::numbers;
 use super::{Model, ModelCard, ModelError, Output, Unusable, describe};
 
 /// Returns its input.
@@ -38,11 +37,8 @@ impl Model for Identity {
     }
 
     fn prepare(&self, (): &mut (), tensor: Tensor) -> Result<Output, Unusable> {
-        if tensor.datatype != "FP32" {
-            return Ok(Output::Canonical(tensor.data));
-        }
-        let values = numbers(&tensor.data)?;
-        Ok(Output::Values { values, bytes: tensor.data })
+        let is_numbers = tensor.datatype == "FP32";
+        Ok(if is_numbers { Output::Values(tensor.data) } else { Output::Canonical(tensor.data) })
     }
 
     fn infer(&self, (): &mut (), inputs: &[Output]) -> Result<Vec<Output>, ModelError> {
