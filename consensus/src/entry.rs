@@ -14,7 +14,8 @@ use dropbear_certificates::{Ballot, Digest, Origin, PublicKey, Request, SecretKe
 pub const ENTRY_BYTES_MAX: usize = 2 << 20;
 
 const REQUEST_BYTES_MAX: usize = 512;
-const BALLOT_BYTES_MAX: usize = 1 << 20;
+/// A ballot in a submission is at most this large.
+pub const BALLOT_BYTES_MAX: usize = 1 << 20;
 
 /// Why an entry can never be valid; always the fault of whoever signed or sent it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
