@@ -134,6 +134,27 @@ impl Charter {
         self.roster.iter().position(|seat| seat.key == *key)
     }
 
+    /// The same terms without the owner of this key: fault bound, quorum and approvals are lowered as far as the smaller
+    /// roster needs. `None` if the owner has no seat, or is the last one.
+    #[must_use]
+    pub fn without(&self, key: &PublicKey) -> Option<Self> {
+        let mut charter = self.clone();
+        charter.roster.remove(self.place(key)?);
+        let owners = charter.roster.len() as u64;
+        charter.faults = self.faults.min(owners.checked_sub(1)? / 3);
+        charter.policy = self.policy.at_most(owners);
+        charter.approvals = self.approvals.min(owners);
+        charter.check().is_ok().then_some(charter)
+    }
+
+    /// The same terms with another key on one owner's seat. `None` if `old` has no seat, or `new` has one.
+    #[must_use]
+    pub fn rekeyed(&self, old: &PublicKey, new: PublicKey) -> Option<Self> {
+        let mut charter = self.clone();
+        charter.roster[self.place(old)?].key = new;
+        charter.check().is_ok().then_some(charter)
+    }
+
     /// Whether a ballot may say this; what it may not counts as an abstention.
     #[must_use]
     pub fn admits(&self, vote: &Vote) -> bool {
@@ -273,5 +294,62 @@ impl ModelSet {
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::tagged("dropbear/model-set/v1", &[&self.to_bytes()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    fn key(place: u8) -> PublicKey {
+        crate::key::SecretKey::from_seed(&[place; 32]).public()
+    }
+
+    fn charter(owners: u8, policy: Policy) -> Charter {
+        let seat = |place: u8| Seat {
+            owner: format!("owner-{place}"),
+            key: key(place),
+            party: String::new(),
+            lineage: String::new(),
+        };
+        Charter {
+            group: "group".into(),
+            task: "identity".into(),
+            classes: 10,
+            labels: None,
+            roster: (1..=owners).map(seat).collect(),
+            policy,
+            faults: (u64::from(owners) - 1) / 3,
+            assurance: Assurance::Robust,
+            notice_blocks: 1,
+            approvals: u64::from(owners),
+            fee: 1,
+        }
+    }
+
+    #[test]
+    fn whoever_leaves_lowers_fault_bound_quorum_and_approvals_to_what_the_rest_can_bear() {
+        let mut left = charter(7, Policy::Exact { quorum: 6 });
+        let mut seen = Vec::new();
+        for place in 1..7 {
+            left = left.without(&key(place)).unwrap();
+            assert_eq!(left.check(), Ok(()));
+            let Policy::Exact { quorum } = left.policy else { unreachable!() };
+            seen.push((left.roster.len(), left.faults, quorum, left.approvals));
+        }
+        assert_eq!(seen, [(6, 1, 6, 6), (5, 1, 5, 5), (4, 1, 4, 4), (3, 0, 3, 3), (2, 0, 2, 2), (1, 0, 1, 1)]);
+        assert_eq!(left.without(&key(7)), None, "the last owner");
+        assert_eq!(charter(4, Policy::Plurality).without(&key(9)), None, "no owner");
+    }
+
+    #[test]
+    fn a_key_is_replaced_in_place_and_by_a_new_one_only() {
+        let before = charter(4, Policy::Plurality);
+        let after = before.rekeyed(&key(2), key(9)).unwrap();
+        assert_eq!((after.place(&key(9)), after.place(&key(2))), (Some(1), None));
+        assert_eq!(after.roster[1].owner, before.roster[1].owner);
+        assert_eq!(before.rekeyed(&key(2), key(3)), None);
+        assert_eq!(before.rekeyed(&key(8), key(9)), None);
     }
 }

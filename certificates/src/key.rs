@@ -147,6 +147,24 @@ pub enum StatementType {
     Publish,
     /// An owner's activation of a published version.
     Activate,
+    /// An owner's registration of a model.
+    Register,
+    /// An owner's withdrawal of a version.
+    Withdraw,
+    /// An owner's list of its model nodes.
+    Endpoints,
+    /// An owner's proposal of a charter.
+    Propose,
+    /// An owner's approval of a proposed charter, or its consent to sit in it.
+    Approve,
+    /// An owner's leaving of a group.
+    Leave,
+    /// An owner's change of its key; the old key and the new one sign.
+    Rekey,
+    /// A report of two ballots that contradict each other.
+    Evidence,
+    /// A gateway's ballots that came after the outcome.
+    Late,
 }
 
 impl StatementType {
@@ -159,6 +177,15 @@ impl StatementType {
             Self::Submission => "application/dropbear-submission+cose;v=1",
             Self::Publish => "application/dropbear-publish+cose;v=1",
             Self::Activate => "application/dropbear-activate+cose;v=1",
+            Self::Register => "application/dropbear-register+cose;v=1",
+            Self::Withdraw => "application/dropbear-withdraw+cose;v=1",
+            Self::Endpoints => "application/dropbear-endpoints+cose;v=1",
+            Self::Propose => "application/dropbear-propose+cose;v=1",
+            Self::Approve => "application/dropbear-approve+cose;v=1",
+            Self::Leave => "application/dropbear-leave+cose;v=1",
+            Self::Rekey => "application/dropbear-rekey+cose;v=1",
+            Self::Evidence => "application/dropbear-evidence+cose;v=1",
+            Self::Late => "application/dropbear-late+cose;v=1",
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::layout::Service;
-use crate::service::READY;
+use crate::service::{Kind, READY};
 
 /// A service has this long to say that it serves; a first start may load models for a while.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -117,13 +117,18 @@ impl Running {
     }
 }
 
-/// Stops services in the order given: gateways before what they use.
-pub(crate) async fn stop_all(services: Vec<Running>) -> anyhow::Result<()> {
-    let stops: Vec<_> = services.into_iter().rev().map(|running| tokio::spawn(running.stop())).collect();
+/// Stops services: gateways first, with the requests that run, and only then what they use.
+pub(crate) async fn stop_all(mut services: Vec<Running>) -> anyhow::Result<()> {
     let mut problems = Vec::new();
-    for stop in stops {
-        if let Err(error) = stop.await? {
-            problems.push(format!("{error:#}"));
+    for kind in Kind::ALL.into_iter().rev() {
+        let (of_kind, others): (Vec<_>, Vec<_>) =
+            services.into_iter().partition(|running| running.service.kind == kind);
+        services = others;
+        let stops: Vec<_> = of_kind.into_iter().map(|running| tokio::spawn(running.stop())).collect();
+        for stop in stops {
+            if let Err(error) = stop.await? {
+                problems.push(format!("{error:#}"));
+            }
         }
     }
     if problems.is_empty() { Ok(()) } else { bail!(problems.join("\n")) }

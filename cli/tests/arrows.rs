@@ -11,7 +11,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("dropbear-telemetry", &[]),
     ("dropbear-consensus", &["dropbear-certificates"]),
     ("dropbear-engine", &["dropbear-consensus"]),
-    ("dropbear-wire", &["dropbear-certificates"]),
+    ("dropbear-wire", &["dropbear-certificates", "dropbear-consensus"]),
     (
         "dropbear-coordinator",
         &["dropbear-certificates", "dropbear-consensus", "dropbear-engine", "dropbear-telemetry", "dropbear-wire"],

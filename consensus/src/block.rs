@@ -1,12 +1,13 @@
 //! Blocks as they are ordered, and the leaves that make up a block's record tree.
 
 use dropbear_certificates::cbor::{CborError, Decoder, Encoder};
-use dropbear_certificates::{Digest, Signature};
+use dropbear_certificates::genesis::CHARTER_BYTES_MAX;
+use dropbear_certificates::{Digest, PublicKey, Signature};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::entry::{Activate, Checked, ENTRY_BYTES_MAX, Invalid, Publish};
+use crate::entry::{Checked, ENTRY_BYTES_MAX, Invalid, Statement};
 use crate::refusal::BlockRefused;
 
 /// A block holds at most this many entries.
@@ -14,6 +15,9 @@ pub const BLOCK_ENTRIES_MAX: usize = 4096;
 
 /// A block holds at most this many leaves.
 pub const BLOCK_LEAVES_MAX: usize = 65_536;
+
+/// A leaf is at most this large: a proposal holds a charter.
+pub const LEAF_BYTES_MAX: usize = CHARTER_BYTES_MAX + 1024;
 
 /// A block is at most this large.
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
@@ -102,7 +106,7 @@ pub struct BlockInfo {
     pub agreed_ms: u64,
     /// Entries in the block.
     pub entries: u64,
-    /// Digest of the registry and the decided ids after the block.
+    /// Digest of registry, decided ids and accounts after the block.
     pub state: Digest,
 }
 
@@ -117,21 +121,21 @@ impl BlockInfo {
     }
 }
 
-/// The leaf of an owner's lifecycle entry: its place and the signed statement itself.
-fn lifecycle_leaf(kind: &str, seq: u64, leaf_index: u64, statement: &[u8], signature: &Signature) -> Vec<u8> {
+/// The leaf of a signed statement: its place and the statement itself.
+#[must_use]
+pub fn statement_leaf(entry: &dyn Statement, signature: &Signature, seq: u64, leaf_index: u64) -> Vec<u8> {
     let mut out = Encoder::new();
-    out.array(6).text(kind).uint(1).uint(seq).uint(leaf_index).bytes(statement).bytes(signature);
+    out.array(6).text(entry.name()).uint(1).uint(seq).uint(leaf_index).bytes(&entry.statement()).bytes(signature);
     out.finish()
 }
 
-/// The leaf of a publication.
+/// The leaf of late ballots: how many requests each owner answered late.
 #[must_use]
-pub fn publish_leaf(publish: &Publish, signature: &Signature, seq: u64, leaf_index: u64) -> Vec<u8> {
-    lifecycle_leaf("publish", seq, leaf_index, &publish.statement(), signature)
-}
-
-/// The leaf of an activation.
-#[must_use]
-pub fn activate_leaf(activate: &Activate, signature: &Signature, seq: u64, leaf_index: u64) -> Vec<u8> {
-    lifecycle_leaf("activate", seq, leaf_index, &activate.statement(), signature)
+pub fn late_leaf(entry: &Digest, owners: &[(PublicKey, u64)], seq: u64, leaf_index: u64) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.array(6).text("late").uint(1).uint(seq).uint(leaf_index).digest(entry).array(owners.len());
+    for (owner, requests) in owners {
+        out.array(2).bytes(owner.as_bytes()).uint(*requests);
+    }
+    out.finish()
 }

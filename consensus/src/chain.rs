@@ -9,10 +9,10 @@ use std::sync::Arc;
 use dropbear_certificates::Digest;
 
 use crate::block::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, CheckedProposal, Proposal};
-use crate::entry::{Checked, Entry, Invalid};
-use crate::ids::DecidedIds;
+use crate::entry::{Checked, Invalid};
+use crate::ids::{Answered, DecidedIds};
 use crate::refusal::{BlockRefused, Place, Refused};
-use crate::state::{Decisions, Executed, Execution, Market, State};
+use crate::state::{Decisions, Executed, Execution, Market, State, would_apply};
 
 /// The engine's name of a block.
 pub type BlockId = [u8; 32];
@@ -49,9 +49,12 @@ struct Seen<'a> {
 }
 
 impl Decisions for Seen<'_> {
-    fn decided(&self, id: &Digest) -> Option<Place> {
+    fn decided(&self, id: &Digest) -> Option<(Place, Answered)> {
         let pending = self.ancestors.iter().find_map(|executed| executed.decided.get(id));
-        pending.map(|decided| decided.place).or_else(|| self.decided.get(id))
+        let pending = pending.map(|decided| (decided.place, decided.answered));
+        let (place, answered) = pending.or_else(|| self.decided.get(id))?;
+        let late = self.ancestors.iter().filter_map(|executed| executed.late.get(id));
+        Some((place, late.fold(answered, |all, late| all | late.answered)))
     }
 }
 
@@ -84,7 +87,7 @@ impl Chain {
     /// Where a request id was decided, in a final block.
     #[must_use]
     pub fn decided(&self, id: &Digest) -> Option<Place> {
-        self.decided.get(id)
+        self.decided.get(id).map(|(place, _)| place)
     }
 
     /// Whether the state after this block is at hand.
@@ -192,7 +195,7 @@ impl Chain {
     pub fn would_apply(&self, entry: &Checked, now_ms: u64) -> Result<(), Refused> {
         let seen = Seen { ancestors: Vec::new(), decided: &self.decided };
         let agreed_ms = now_ms.max(self.state.agreed_ms);
-        Execution::new(&self.market, &self.state, &seen, agreed_ms).apply(entry)
+        would_apply(&self.market, &self.state, &seen, agreed_ms, entry)
     }
 
     /// Makes an executed child of the tip final, and forgets every branch that does not descend from it. Gives nothing
@@ -208,6 +211,9 @@ impl Chain {
             self.decided.prune(executed.state.agreed_ms);
             for decided in executed.decided.values() {
                 self.decided.push(decided);
+            }
+            for late in executed.late.values() {
+                self.decided.push_late(late);
             }
             self.state = executed.state.clone();
         }
@@ -236,5 +242,5 @@ impl Chain {
 /// # Errors
 /// [`Invalid`], the sender's fault.
 pub fn check_entry(bytes: &[u8], genesis: &Digest) -> Result<Checked, Invalid> {
-    Entry::from_bytes(bytes)?.check(genesis)
+    Checked::from_bytes(bytes.to_vec(), genesis)
 }

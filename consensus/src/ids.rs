@@ -22,6 +22,22 @@ pub struct Decided {
     pub expiry_ms: u64,
     /// Where its outcome stands.
     pub place: Place,
+    /// The owners whose ballots it counts or that were late, by place on the roster: bit `i` of the number.
+    pub answered: Answered,
+}
+
+/// A set of owners by place on their roster, which has at most 128: bit `i` for place `i`.
+pub type Answered = u128;
+
+/// Ballots that came after the outcome of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// The request.
+    pub id: Digest,
+    /// Its expiry, Unix milliseconds.
+    pub expiry_ms: u64,
+    /// The owners that were late.
+    pub answered: Answered,
 }
 
 /// The rolling hash of each bucket that is still open; cheap to copy.
@@ -34,6 +50,13 @@ impl Buckets {
         let bucket = self.0.entry(decided.expiry_ms / BUCKET_MS).or_insert(Digest::ZERO);
         let (seq, leaf) = (decided.place.seq.to_be_bytes(), decided.place.leaf_index.to_be_bytes());
         *bucket = Digest::tagged("dropbear/decided/v1", &[bucket.as_bytes(), decided.id.as_bytes(), &seq, &leaf]);
+    }
+
+    /// Adds late ballots.
+    pub fn push_late(&mut self, late: &Late) {
+        let bucket = self.0.entry(late.expiry_ms / BUCKET_MS).or_insert(Digest::ZERO);
+        let answered = late.answered.to_be_bytes();
+        *bucket = Digest::tagged("dropbear/late/v1", &[bucket.as_bytes(), late.id.as_bytes(), &answered]);
     }
 
     /// Drops the buckets whose ids have all expired at `agreed_ms`.
@@ -56,21 +79,28 @@ impl Buckets {
 /// The ids decided in finalised blocks.
 #[derive(Clone, Debug, Default)]
 pub struct DecidedIds {
-    places: BTreeMap<Digest, Place>,
+    places: BTreeMap<Digest, (Place, Answered)>,
     by_bucket: BTreeMap<u64, Vec<Digest>>,
 }
 
 impl DecidedIds {
-    /// Where this id was decided.
+    /// Where this id was decided, and whose ballots came until now.
     #[must_use]
-    pub fn get(&self, id: &Digest) -> Option<Place> {
+    pub fn get(&self, id: &Digest) -> Option<(Place, Answered)> {
         self.places.get(id).copied()
     }
 
     /// Adds an id.
     pub fn push(&mut self, decided: &Decided) {
-        self.places.insert(decided.id, decided.place);
+        self.places.insert(decided.id, (decided.place, decided.answered));
         self.by_bucket.entry(decided.expiry_ms / BUCKET_MS).or_default().push(decided.id);
+    }
+
+    /// Adds late ballots to an id that is remembered.
+    pub fn push_late(&mut self, late: &Late) {
+        if let Some((_, answered)) = self.places.get_mut(&late.id) {
+            *answered |= late.answered;
+        }
     }
 
     /// Forgets ids that have expired, as [`Buckets::prune`] does.
@@ -104,6 +134,7 @@ mod tests {
             id: Digest::of(&[id]),
             expiry_ms,
             place: Place { seq: 1, leaf_index: id.into() },
+            answered: 0b1011,
         };
         let (early, late) = (decided(1, BUCKET_MS - 1), decided(2, BUCKET_MS));
         let (mut ids, mut buckets) = (DecidedIds::default(), Buckets::default());
@@ -115,7 +146,7 @@ mod tests {
         only_late.push(&late);
         ids.prune(BUCKET_MS);
         buckets.prune(BUCKET_MS);
-        assert_eq!((ids.get(&early.id), ids.get(&late.id)), (None, Some(late.place)));
+        assert_eq!((ids.get(&early.id), ids.get(&late.id)), (None, Some((late.place, 0b1011))));
         assert_eq!(buckets.digest(), only_late.digest());
     }
 }

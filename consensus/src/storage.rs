@@ -1,9 +1,9 @@
 //! What a ledger keeps on disk, behind a trait: the rules here do no IO.
 
 use dropbear_certificates::cbor::{CborError, Decoder, Encoder};
-use dropbear_certificates::{Digest, Header, Signature};
+use dropbear_certificates::{Digest, Header, ModelSet, Signature};
 
-use crate::block::{BLOCK_BYTES_MAX, BLOCK_LEAVES_MAX};
+use crate::block::{BLOCK_BYTES_MAX, BLOCK_LEAVES_MAX, LEAF_BYTES_MAX};
 use crate::chain::BlockId;
 use crate::refusal::Place;
 
@@ -51,7 +51,7 @@ impl StoredBlock {
         let payload = input.bytes(2 * BLOCK_BYTES_MAX)?.to_vec();
         let header = Header::from_bytes(input.bytes(1024)?)?;
         let count = input.array(BLOCK_LEAVES_MAX)?;
-        let leaves = (0..count).map(|_| Ok(input.bytes(16_384)?.to_vec())).collect::<Result<_, CborError>>()?;
+        let leaves = (0..count).map(|_| Ok(input.bytes(LEAF_BYTES_MAX)?.to_vec())).collect::<Result<_, CborError>>()?;
         let attestation = if input.null() { None } else { Some(input.fixed()?) };
         input.finish()?;
         Ok(Self { block, payload, header, leaves, attestation })
@@ -67,16 +67,31 @@ pub struct EngineTip {
     pub block: BlockId,
 }
 
+/// A final block with everything that is looked up apart from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Appended<'a> {
+    /// The block.
+    pub block: &'a StoredBlock,
+    /// Its height in the engine's chain.
+    pub height: u64,
+    /// The request ids that it decides.
+    pub decided: &'a [(Digest, Place)],
+    /// Its leaves that are governance entries.
+    pub governance: &'a [u64],
+    /// The model sets that its records name.
+    pub model_sets: &'a [(Digest, ModelSet)],
+}
+
 /// Durable storage of the ledger. Implementations are atomic and durable when a call returns.
 pub trait Storage {
     /// What can go wrong; always this machine's fault.
     type Error;
 
-    /// Appends a final block together with the request ids that it decides, and moves the tip to it.
+    /// Appends a final block, and moves the tip to it.
     ///
     /// # Errors
     /// The implementation's; nothing is then changed.
-    fn append(&mut self, block: &StoredBlock, height: u64, decided: &[(Digest, Place)]) -> Result<(), Self::Error>;
+    fn append(&mut self, appended: &Appended<'_>) -> Result<(), Self::Error>;
 
     /// Moves the tip to a final block without entries.
     ///
@@ -107,4 +122,16 @@ pub trait Storage {
     /// # Errors
     /// The implementation's.
     fn decided(&self, request: &Digest) -> Result<Option<Place>, Self::Error>;
+
+    /// The places of governance entries in blocks from `from_seq` on, in ledger order, at most `count`.
+    ///
+    /// # Errors
+    /// The implementation's.
+    fn governance(&self, from_seq: u64, count: usize) -> Result<Vec<Place>, Self::Error>;
+
+    /// A model set that a record names, however old.
+    ///
+    /// # Errors
+    /// The implementation's.
+    fn model_set(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Self::Error>;
 }

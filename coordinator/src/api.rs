@@ -1,15 +1,15 @@
 //! The coordinator's gRPC service.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use dropbear_certificates::Digest;
-use dropbear_consensus::registry::{Group, Holding};
-use dropbear_consensus::{LeafTree, Refused, Registry, RequestResult, Storage as _};
+use dropbear_consensus::{Refused, Registry, RequestResult, Storage as _};
 use dropbear_engine::Ordering;
-use dropbear_wire::convert::{digest, digest_bytes};
+use dropbear_wire::convert::{digest, digest_bytes, refusal};
+use dropbear_wire::registry::registry_view;
 use dropbear_wire::v1;
 use dropbear_wire::v1::coordinator_server::Coordinator;
 use futures_util::{Stream, StreamExt as _};
@@ -18,60 +18,20 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
 use crate::core::{AttestedBlock, Outcome};
+use crate::reader::{Reader, internal, leaf};
 use crate::relayed::Relayed;
-use crate::replica::{LedgerReplica, Progress, now_ms};
+use crate::replica::{Progress, now_ms};
 
 /// Nobody waits longer for an entry.
 const WAIT_MS_MAX: u64 = 60_000;
 
 pub(crate) struct Api {
-    pub(crate) replica: LedgerReplica,
-    pub(crate) engine: Arc<dyn Ordering>,
-    /// This coordinator's place in the committee.
-    pub(crate) member: usize,
-}
-
-fn refusal(refused: &Refused) -> v1::Refusal {
-    let code = match refused {
-        Refused::UnknownGateway => "unknown-gateway",
-        Refused::UnknownGroup => "unknown-group",
-        Refused::StaleCharter => "stale-charter",
-        Refused::NotOnRoster => "not-on-roster",
-        Refused::AlreadyDecided(_) => "already-decided",
-        Refused::Expired => "expired",
-        Refused::ExpiryTooFar => "expiry-too-far",
-        Refused::DemandTooStrong => "demand-too-strong",
-        Refused::Insufficient { .. } => "insufficient",
-        Refused::Nothing => "nothing",
-        Refused::Replayed => "replayed",
-        Refused::AlreadyPublished => "already-published",
-        Refused::TooManyVersions => "too-many-versions",
-        Refused::NotPublished => "not-published",
-        Refused::OutOfOrder => "out-of-order",
-        Refused::BlockFull => "block-full",
-    };
-    let place = match refused {
-        Refused::AlreadyDecided(place) => (place.seq, place.leaf_index),
-        _ => (0, 0),
-    };
-    v1::Refusal { code: code.into(), message: refused.to_string(), seq: place.0, leaf_index: place.1 }
-}
-
-fn leaf(block: &AttestedBlock, tree: &LeafTree, index: u64) -> Option<v1::Leaf> {
-    let data = block.stored.leaves.get(usize::try_from(index).ok()?)?;
-    let path: Vec<u8> = tree.path(index)?.iter().flat_map(|node| node.0).collect();
-    Some(v1::Leaf { index, data: data.clone().into(), path: path.into() })
+    pub(crate) reader: Reader,
+    /// Not held: a connection that lingers must not keep the engine from ending.
+    pub(crate) engine: Weak<dyn Ordering>,
 }
 
 impl Api {
-    fn attested(&self, block: &AttestedBlock) -> v1::Attested {
-        v1::Attested {
-            header: block.stored.header.to_bytes().into(),
-            member: self.member as u32,
-            signature: block.stored.attestation.map(|signature| Bytes::copy_from_slice(&signature)).unwrap_or_default(),
-        }
-    }
-
     fn applied(&self, block: &AttestedBlock, place: usize, want_leaves: bool) -> v1::SubmitReply {
         let result = &block.results[place];
         let outcome = |result: &RequestResult| v1::RequestOutcome {
@@ -84,26 +44,26 @@ impl Api {
         let wanted = if want_leaves { first..first + count } else { 0..0 };
         v1::SubmitReply {
             refusal: None,
-            attested: Some(self.attested(block)),
+            attested: Some(self.reader.attested(block)),
             outcomes: result.requests.iter().map(outcome).collect(),
-            leaves: wanted.filter_map(|index| leaf(block, &block.tree, index)).collect(),
+            leaves: wanted.filter_map(|index| leaf(block, index)).collect(),
         }
     }
 
     /// Takes an entry in, passes it on to the peers, and gives its digest; or says why it does not apply.
     async fn take(&self, bytes: Bytes, patience_ms: u64) -> Result<Result<Digest, Refused>, Status> {
-        let (entry, metrics) = (dropbear_consensus::entry::entry_digest(&bytes), &self.replica.0.metrics);
-        if self.replica.core().is_known(&entry) {
-            self.replica.core().hasten(&entry, patience_ms, now_ms());
-            self.replica.wake();
+        let (entry, metrics) = (dropbear_consensus::entry::entry_digest(&bytes), &self.reader.replica.0.metrics);
+        if self.reader.replica.core().is_known(&entry) {
+            self.reader.replica.core().hasten(&entry, patience_ms, now_ms());
+            self.reader.replica.wake();
             return Ok(Ok(entry));
         }
-        let checked = self.replica.check(bytes.clone()).await;
+        let checked = self.reader.replica.check(bytes.clone()).await;
         let checked = checked.map_err(|invalid| {
             metrics.entry("invalid");
             Status::invalid_argument(invalid.to_string())
         })?;
-        let pushed = self.replica.core().push(checked, patience_ms, now_ms());
+        let pushed = self.reader.replica.core().push(checked, patience_ms, now_ms());
         let pushed = pushed.map_err(|full| {
             metrics.entry("pool-full");
             Status::resource_exhausted(full.to_string())
@@ -111,8 +71,10 @@ impl Api {
         match pushed {
             Ok(()) => {
                 metrics.entry("taken");
-                self.engine.relay(Relayed { patience_ms, entry: bytes }.to_bytes());
-                self.replica.wake();
+                if let Some(engine) = self.engine.upgrade() {
+                    engine.relay(Relayed { patience_ms, entry: bytes }.to_bytes());
+                }
+                self.reader.replica.wake();
                 Ok(Ok(entry))
             }
             Err(refused) => {
@@ -121,39 +83,6 @@ impl Api {
             }
         }
     }
-
-    fn block(&self, seq: u64) -> Result<Option<Arc<AttestedBlock>>, Status> {
-        if let Some(recent) = self.replica.core().recent(seq) {
-            return Ok(Some(recent));
-        }
-        let stored = self.replica.0.store.block(seq).map_err(|error| Status::internal(error.to_string()))?;
-        Ok(stored
-            .map(|stored| Arc::new(AttestedBlock { tree: LeafTree::new(&stored.leaves), stored, results: Vec::new() })))
-    }
-}
-
-fn registry_view(registry: &Registry) -> v1::RegistryView {
-    let holding = |holding: &Holding| v1::Holding {
-        versions: holding
-            .versions
-            .iter()
-            .map(|version| v1::Version {
-                model: version.model.clone(),
-                label: version.label.clone(),
-                digest: digest_bytes(&version.digest),
-            })
-            .collect(),
-        activations: holding
-            .activations
-            .iter()
-            .map(|(from_seq, version)| v1::Activation { from_seq: *from_seq, version: *version as u32 })
-            .collect(),
-    };
-    let group = |group: &Group| v1::Group {
-        charter: group.charter().to_bytes().into(),
-        holdings: group.holdings().iter().map(holding).collect(),
-    };
-    v1::RegistryView { groups: registry.groups().map(group).collect() }
 }
 
 #[tonic::async_trait]
@@ -171,11 +100,11 @@ impl Coordinator for Api {
             Some(v1::submit_request::What::Digest(bytes)) => digest(&bytes, "digest")?,
             None => return Err(Status::invalid_argument("give an entry or the digest of one")),
         };
-        let outcome = self.replica.core().watch(entry);
+        let outcome = self.reader.replica.core().watch(entry);
         let timeout = Duration::from_millis(timeout_ms.min(WAIT_MS_MAX));
         let waited = tokio::select! {
             waited = tokio::time::timeout(timeout, outcome) => waited,
-            () = self.replica.stopped() => return Err(Status::unavailable("the coordinator is stopping")),
+            () = self.reader.replica.stopped() => return Err(Status::unavailable("the coordinator is stopping")),
         };
         match waited {
             Ok(Ok(Outcome::Applied(block, place))) => Ok(Response::new(self.applied(&block, place, want_leaves))),
@@ -189,35 +118,36 @@ impl Coordinator for Api {
 
     async fn lookup(&self, request: Request<v1::LookupRequest>) -> Result<Response<v1::LookupReply>, Status> {
         let id = digest(&request.into_inner().request_id, "request_id")?;
-        let place = self.replica.0.store.decided(&id).map_err(|error| Status::internal(error.to_string()))?;
+        let place = self.reader.replica.0.store.decided(&id).map_err(internal)?;
         let Some(place) = place else { return Ok(Response::new(v1::LookupReply::default())) };
-        let block = self.block(place.seq)?.ok_or_else(|| Status::internal("a decided request without its block"))?;
-        let leaf = leaf(&block, &block.tree, place.leaf_index);
+        let block =
+            self.reader.block(place.seq)?.ok_or_else(|| Status::internal("a decided request without its block"))?;
+        let leaf = leaf(&block, place.leaf_index);
         let leaf = leaf.ok_or_else(|| Status::internal("a decided request without its leaf"))?;
         let record = dropbear_certificates::Record::from_bytes(&leaf.data);
         let record = record.map_err(|error| Status::internal(format!("a damaged record: {error}")))?;
-        let registry = Arc::clone(&self.replica.core().chain().state().registry);
-        let models = registry.group(&record.group).map(|group| group.model_set(place.seq).to_bytes());
+        let models = self.reader.replica.0.store.model_set(&record.model_set).map_err(internal)?;
         Ok(Response::new(v1::LookupReply {
-            attested: Some(self.attested(&block)),
+            attested: Some(self.reader.attested(&block)),
             leaf: Some(leaf),
             model_set: models.unwrap_or_default().into(),
         }))
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
-        let faults = self.replica.0.faults.lock().map(|faults| faults.last().cloned()).unwrap_or_default();
-        let fatal = self.replica.0.fatal.borrow().clone();
-        let market = &self.replica.0.market;
-        let core = self.replica.core();
+        let faults = self.reader.replica.0.faults.lock().map(|faults| faults.last().cloned()).unwrap_or_default();
+        let fatal = self.reader.replica.0.fatal.borrow().clone();
+        let market = &self.reader.replica.0.market;
+        let views = self.engine.upgrade().map(|engine| engine.status());
+        let core = self.reader.replica.core();
         Ok(Response::new(v1::StatusReply {
-            member: self.member as u32,
-            name: market.genesis.committee.members[self.member].name.clone(),
+            member: self.reader.member as u32,
+            name: market.genesis.committee.members[self.reader.member].name.clone(),
             seq: core.chain().state().seq,
             agreed_ms: core.chain().state().agreed_ms,
             waiting_entries: core.pool_len() as u64,
-            views_finalized: self.engine.status().views_finalized,
-            views_nullified: self.engine.status().views_nullified,
+            views_finalized: views.map_or(0, |views| views.views_finalized),
+            views_nullified: views.map_or(0, |views| views.views_nullified),
             last_error: fatal.or(faults).unwrap_or_default(),
             genesis: digest_bytes(&market.digest),
         }))
@@ -233,8 +163,8 @@ impl Coordinator for Api {
             last = Some(progress.registry);
             Ok(v1::LedgerUpdate { seq: progress.seq, agreed_ms: progress.agreed_ms, registry })
         };
-        let updates = WatchStream::new(self.replica.0.progress.subscribe()).map(update);
-        let updates = updates.take_until(Box::pin(self.replica.stopped()));
+        let updates = WatchStream::new(self.reader.replica.0.progress.subscribe()).map(update);
+        let updates = updates.take_until(Box::pin(self.reader.replica.stopped()));
         Ok(Response::new(Box::pin(updates)))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dropbear_certificates::{Digest, SecretKey, Signature};
+use dropbear_certificates::{Digest, ModelSet, SecretKey, Signature};
 use dropbear_consensus::{
     AttestError, Attestor, BlockId, BlockRefused, Chain, Checked, CheckedProposal, EngineTip, EntryResult, Executed,
     LeafTree, Place, Pool, PoolFull, Proposal, Refused, StoredBlock,
@@ -52,6 +52,10 @@ pub(crate) enum Finalized {
         block: Box<AttestedBlock>,
         /// The request ids that it decides.
         decided: Vec<(Digest, Place)>,
+        /// Its leaves that are governance entries.
+        governance: Vec<u64>,
+        /// The model sets that its records name.
+        model_sets: Vec<(Digest, ModelSet)>,
         /// How long each of its entries waited in the pool, of those that did.
         waited: Vec<Duration>,
     },
@@ -234,7 +238,9 @@ impl Core {
         }
         let decided = executed.decided.values().map(|decided| (decided.id, decided.place)).collect();
         let block = Box::new(attested(tip.block, payload, &executed, attestation));
-        Ok(Finalized::Entries { block, decided, waited })
+        let governance = executed.governance.clone();
+        let model_sets = executed.model_sets.iter().map(|(digest, models)| (*digest, models.clone())).collect();
+        Ok(Finalized::Entries { block, decided, governance, model_sets, waited })
     }
 
     /// Puts a block from this coordinator's own ledger back in its place.

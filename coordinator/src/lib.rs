@@ -13,24 +13,26 @@ mod config;
 mod core;
 mod metrics;
 mod pace;
+mod reader;
 mod relayed;
 mod replica;
 mod store;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dropbear_certificates::{Digest, Genesis, PublicKey, SecretKey};
 use dropbear_consensus::state::Market;
 use dropbear_consensus::{Attestor, BlockId, Chain, CheckedProposal, Entry, Storage as _};
-use dropbear_engine::{EngineConfig, OrderedBlock, Ordering as _, Peer};
+use dropbear_engine::{EngineConfig, OrderedBlock, Ordering, Peer};
 use dropbear_telemetry::serve_metrics;
 use dropbear_wire::MESSAGE_BYTES_MAX;
 use dropbear_wire::files::{FileError, read_genesis, read_key, read_seed};
 use dropbear_wire::listen::{ListenError, loopback};
 use dropbear_wire::v1::coordinator_server::CoordinatorServer;
+use dropbear_wire::v1::ledger_server::LedgerServer;
 use tokio_stream::wrappers::TcpListenerStream;
 use zeroize::Zeroizing;
 
@@ -109,12 +111,15 @@ pub async fn serve(
     let replica = LedgerReplica::new(Arc::clone(&market), attestation, core, store, metrics);
     let engine = start_engine(&config, &market, *engine_seed, member, replica.clone()).await?;
     let engine = Arc::new(engine);
-    registry.register_collector(Box::new(EngineCounts(Arc::clone(&engine) as _)));
+    let ordering: Weak<dyn Ordering> = Arc::downgrade(&(Arc::clone(&engine) as _));
+    registry.register_collector(Box::new(EngineCounts(Weak::clone(&ordering))));
     if let Some(listener) = metrics_listener {
         tokio::spawn(serve_metrics(listener, registry, replica.stopped()));
     }
 
-    let api = api::Api { replica: replica.clone(), engine: Arc::clone(&engine) as _, member };
+    let reader = reader::Reader { replica: replica.clone(), member };
+    let ledger = LedgerServer::new(reader.clone()).max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let api = api::Api { reader, engine: ordering };
     let service = CoordinatorServer::new(api)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -133,6 +138,7 @@ pub async fn serve(
     let server = tonic::transport::Server::builder()
         .tcp_nodelay(true)
         .add_service(service)
+        .add_service(ledger)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop);
     let mut stopped = std::pin::pin!(replica.stopped());
     let served = tokio::select! {
@@ -142,11 +148,23 @@ pub async fn serve(
     };
     replica.0.stopping.send_replace(true);
     let ended = stop_engine(engine).await;
-    if let Some(reason) = replica.0.fatal.borrow().clone() {
+    let fatal = replica.0.fatal.borrow().clone();
+    release(replica).await;
+    if let Some(reason) = fatal {
         return Err(CoordinatorError::Ledger(reason));
     }
     served?;
     ended
+}
+
+/// Waits until nobody holds the ledger's file any more, so that whoever starts next can open it.
+async fn release(replica: LedgerReplica) {
+    let mut held = replica.0.released.subscribe();
+    drop(replica);
+    let released = async { while held.changed().await.is_ok() {} };
+    if tokio::time::timeout(DRAIN_TIMEOUT, released).await.is_err() {
+        tracing::warn!("a call that does not end still holds the ledger");
+    }
 }
 
 /// Who this coordinator is, by its files and by genesis.

@@ -1,7 +1,7 @@
 //! What a coordinator measures of itself.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::Weak;
 
 use dropbear_consensus::RequestResult;
 use dropbear_engine::Ordering;
@@ -106,18 +106,18 @@ impl Metrics {
     }
 }
 
-/// The ordering engine's own counts, read when they are asked for.
-pub(crate) struct EngineCounts(pub(crate) Arc<dyn Ordering>);
+/// The ordering engine's own counts, read when they are asked for. Whoever scrapes does not keep the engine from ending.
+pub(crate) struct EngineCounts(pub(crate) Weak<dyn Ordering>);
 
 impl fmt::Debug for EngineCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EngineCounts({:?})", self.0.status())
+        write!(f, "EngineCounts({:?})", self.0.upgrade().map(|engine| engine.status()))
     }
 }
 
 impl Collector for EngineCounts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let status = self.0.status();
+        let Some(status) = self.0.upgrade().map(|engine| engine.status()) else { return Ok(()) };
         let counts = [
             (
                 "dropbear_coordinator_views_finalized",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use dropbear_certificates::{Digest, SecretKey};
 use dropbear_consensus::state::Market;
-use dropbear_consensus::{BlockRefused, Checked, EngineTip, Registry, Storage as _};
+use dropbear_consensus::{Appended, BlockRefused, Checked, EngineTip, Registry, Storage as _};
 use dropbear_engine::{EngineFault, OrderedBlock};
 use futures_util::future::select;
 use tokio::runtime::Handle;
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) faults: Mutex<Vec<String>>,
     /// Turns true when the service should end what it does for others.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Goes last, when nobody holds the ledger's file any more.
+    pub(crate) released: watch::Sender<()>,
 }
 
 /// What the engine holds; clones share it.
@@ -75,6 +77,7 @@ impl LedgerReplica {
             fatal: watch::Sender::new(None),
             faults: Mutex::new(Vec::new()),
             stopping: watch::Sender::new(false),
+            released: watch::Sender::new(()),
         };
         let replica = Self(Arc::new(shared));
         tokio::spawn(replica.clone().check_relayed(inbox));
@@ -174,10 +177,17 @@ impl LedgerReplica {
         let Some(finalized) = self.finalize(block, tip)? else { return Ok(()) };
         let (mut store, metrics) = (self.0.store.clone(), self.0.metrics.clone());
         let written = self.0.runtime.spawn_blocking(move || match finalized {
-            Finalized::Entries { block, decided, waited } => {
+            Finalized::Entries { block, decided, governance, model_sets, waited } => {
                 waited.into_iter().for_each(|waited| metrics.stages.took(metrics::ORDER, waited));
                 let begun = Instant::now();
-                store.append(&block.stored, tip.height, &decided)?;
+                let (decided, governance, model_sets) = (&*decided, &*governance, &*model_sets);
+                store.append(&Appended {
+                    block: &block.stored,
+                    height: tip.height,
+                    decided,
+                    governance,
+                    model_sets,
+                })?;
                 metrics.stages.took(metrics::STORE, begun.elapsed());
                 metrics.block(&block);
                 Ok::<_, StoreError>(Some(block))
@@ -241,7 +251,9 @@ impl dropbear_engine::Replica for LedgerReplica {
                     // Nothing that waits applies here.
                     woken.await;
                 }
-                Some(wait_ms) => drop(select(woken, std::pin::pin!(self.sleep_ms(wait_ms))).await),
+                Some(wait_ms) => {
+                    select(woken, std::pin::pin!(self.sleep_ms(wait_ms))).await;
+                }
                 None => woken.await,
             }
         }

@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dropbear_certificates::Digest;
-use dropbear_consensus::{EngineTip, Place, Storage, StoredBlock};
+use dropbear_consensus::{Appended, EngineTip, Place, Storage, StoredBlock};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 const BLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blocks");
 const DECIDED: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("decided");
+/// Seq and leaf of every governance entry.
+const GOVERNANCE: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("governance");
+/// Encoded model sets by their digests.
+const MODEL_SETS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("model-sets");
 /// One row: height and name of the engine's last final block.
 const TIP: TableDefinition<'_, (), (u64, &[u8; 32])> = TableDefinition::new("tip");
 /// Pages that stay in memory; blocks are read rarely.
@@ -54,6 +58,8 @@ impl Store {
         let tables = io(database.begin_write())?;
         io(tables.open_table(BLOCKS))?;
         io(tables.open_table(DECIDED))?;
+        io(tables.open_table(GOVERNANCE))?;
+        io(tables.open_table(MODEL_SETS))?;
         io(tables.open_table(TIP))?;
         io(tables.commit())?;
         Ok(Self(Arc::new(database)))
@@ -63,16 +69,27 @@ impl Store {
 impl Storage for Store {
     type Error = StoreError;
 
-    fn append(&mut self, block: &StoredBlock, height: u64, decided: &[(Digest, Place)]) -> Result<(), StoreError> {
+    fn append(&mut self, appended: &Appended<'_>) -> Result<(), StoreError> {
+        let (block, seq) = (appended.block, appended.block.header.seq);
         let transaction = io(self.0.begin_write())?;
         {
             let mut blocks = io(transaction.open_table(BLOCKS))?;
-            io(blocks.insert(block.header.seq, block.to_bytes().as_slice()))?;
+            io(blocks.insert(seq, block.to_bytes().as_slice()))?;
             let mut places = io(transaction.open_table(DECIDED))?;
-            for (id, place) in decided {
+            for (id, place) in appended.decided {
                 io(places.insert(id.as_bytes(), (place.seq, place.leaf_index)))?;
             }
-            io(io(transaction.open_table(TIP))?.insert((), (height, &block.block)))?;
+            let mut governance = io(transaction.open_table(GOVERNANCE))?;
+            for leaf in appended.governance {
+                io(governance.insert((seq, *leaf), ()))?;
+            }
+            let mut model_sets = io(transaction.open_table(MODEL_SETS))?;
+            for (digest, models) in appended.model_sets {
+                if io(model_sets.get(digest.as_bytes()))?.is_none() {
+                    io(model_sets.insert(digest.as_bytes(), models.to_bytes().as_slice()))?;
+                }
+            }
+            io(io(transaction.open_table(TIP))?.insert((), (appended.height, &block.block)))?;
         }
         io(transaction.commit())
     }
@@ -108,5 +125,22 @@ impl Storage for Store {
         let places = io(transaction.open_table(DECIDED))?;
         let place = io(places.get(request.as_bytes()))?.map(|place| place.value());
         Ok(place.map(|(seq, leaf_index)| Place { seq, leaf_index }))
+    }
+
+    fn governance(&self, from_seq: u64, count: usize) -> Result<Vec<Place>, StoreError> {
+        let transaction = io(self.0.begin_read())?;
+        let governance = io(transaction.open_table(GOVERNANCE))?;
+        let mut places = Vec::new();
+        for row in io(governance.range((from_seq, 0)..))?.take(count) {
+            let (seq, leaf_index) = io(row)?.0.value();
+            places.push(Place { seq, leaf_index });
+        }
+        Ok(places)
+    }
+
+    fn model_set(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let transaction = io(self.0.begin_read())?;
+        let model_sets = io(transaction.open_table(MODEL_SETS))?;
+        Ok(io(model_sets.get(digest.as_bytes()))?.map(|models| models.value().to_vec()))
     }
 }

@@ -42,7 +42,12 @@ impl Item {
 
     /// Answers the item with a failure.
     pub(crate) fn fail(&mut self, failure: Failure) {
-        tracing::debug!(request_id = %self.minted.naming.request_id, %failure, "no answer");
+        let request_id = self.minted.naming.request_id;
+        match failure {
+            // The client's own doing, and as frequent as it likes.
+            Failure::BadInput(_) | Failure::Unreadable(_) => tracing::debug!(%request_id, %failure, "no answer"),
+            _ => tracing::info!(%request_id, %failure, "no answer"),
+        }
         let naming = self.minted.naming;
         self.answer(Err(Box::new(Unanswered { naming, failure })));
     }

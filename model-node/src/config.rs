@@ -181,9 +181,15 @@ impl NodeConfig {
     /// [`NodeError`] if one of them cannot be used.
     pub fn settings(&self) -> Result<Settings, NodeError> {
         let (genesis, _labels) = read_genesis(&self.genesis)?;
+        let key = read_key(&self.key)?;
+        // Who has which key now, the ledger says; but no owner of the beginning becomes another one.
+        let mut seats = genesis.charters.iter().flat_map(|charter| &charter.roster);
+        if let Some(seat) = seats.find(|seat| seat.key == key.public() && seat.owner != self.owner) {
+            return Err(NodeError::OthersKey(self.key.clone(), seat.owner.clone(), self.owner.clone()));
+        }
         Ok(Settings {
             owner: self.owner.clone(),
-            key: Arc::new(read_key(&self.key)?),
+            key: Arc::new(key),
             group: self.group.clone(),
             genesis,
             listen: self.listen,

@@ -61,6 +61,9 @@ pub enum NodeError {
     /// The model.
     #[error("the model cannot be loaded: {0}")]
     Model(#[from] ModelError),
+    /// The key is another owner's since the market was made.
+    #[error("{0} is the key of owner `{1}`, not of `{2}`: check `owner` and `key`")]
+    OthersKey(PathBuf, String, String),
     /// The data folder.
     #[error("cannot make the folder {0}: {1}")]
     DataDir(PathBuf, std::io::Error),

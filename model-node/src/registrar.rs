@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dropbear_certificates::{Digest, SecretKey};
-use dropbear_consensus::{Activate, Entry, Publish};
+use dropbear_consensus::{Activate, Entry, Publish, Register};
 use dropbear_wire::client;
 use dropbear_wire::convert::Attested;
 use dropbear_wire::v1::{SubmitReply, SubmitRequest, submit_request};
@@ -27,6 +27,7 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is to be done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
+    Register,
     Publish,
     Activate,
     /// Wait for the ledger to move.
@@ -38,6 +39,7 @@ enum Next {
 fn next(claim: &Claim, view: &LedgerView) -> Next {
     match claim.progress(view) {
         Ok(()) | Err(NotReady::Pending { .. }) => Next::Done,
+        Err(NotReady::NotRegistered) => Next::Register,
         Err(NotReady::NotPublished(_)) => Next::Publish,
         Err(NotReady::NotActivated(_)) => Next::Activate,
         Err(_) => Next::Wait,
@@ -70,7 +72,7 @@ impl Registrar {
                     continue;
                 }
                 // Ascends even if the clock does not.
-                Next::Publish | Next::Activate => {
+                Next::Register | Next::Publish | Next::Activate => {
                     serial = unix_ms().max(serial + 1);
                     self.entry(next, serial)
                 }
@@ -94,12 +96,17 @@ impl Registrar {
     fn entry(&self, next: Next, serial: u64) -> Entry {
         let (Claim { group, key: owner, .. }, card) = (&self.claim, self.claim.newest());
         let (genesis, owner, group, version) = (self.genesis, *owner, group.clone(), card.version);
-        if next == Next::Publish {
-            let (model, label) = (card.name.clone(), card.label.clone());
-            Publish { genesis, owner, serial, group, model, label, version }.sign(&self.key)
-        } else {
+        match next {
+            Next::Register => {
+                let (model, licence, lineage) = (card.name.clone(), String::new(), String::new());
+                Register { genesis, owner, serial, group, model, licence, lineage }.sign(&self.key)
+            }
+            Next::Publish => {
+                let (model, label) = (card.name.clone(), card.label.clone());
+                Publish { genesis, owner, serial, group, model, label, version }.sign(&self.key)
+            }
             // In force as early as the charter's notice allows.
-            Activate { genesis, owner, serial, group, version, from_seq: 0 }.sign(&self.key)
+            _ => Activate { genesis, owner, serial, group, version, from_seq: 0 }.sign(&self.key),
         }
     }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use dropbear_certificates::{Digest, PublicKey};
-use dropbear_wire::convert::{GroupView, Malformed};
+use dropbear_consensus::registry::Holding;
+use dropbear_wire::convert::{GroupState, GroupView, Malformed};
 use dropbear_wire::v1::LedgerUpdate;
 
 use crate::model::ModelCard;
@@ -13,7 +14,9 @@ use crate::model::ModelCard;
 pub struct LedgerView {
     /// The last block.
     pub seq: u64,
-    /// The node's group; none before the first update, or if the ledger has no such group.
+    /// The node's group with all that waits in it; none before the first update, or if the ledger has no such group.
+    pub state: Option<Arc<GroupState>>,
+    /// The group as it stands in the next block; none if it has no charter there.
     pub group: Option<Arc<GroupView>>,
     /// Whether any update has come.
     pub followed: bool,
@@ -40,9 +43,15 @@ impl LedgerView {
     /// [`BadUpdate`]
     pub fn first(update: &LedgerUpdate, group: &str) -> Result<Self, BadUpdate> {
         let registry = update.registry.as_ref().ok_or(BadUpdate::NoRegistry)?;
-        let mut groups = registry.groups.iter().map(GroupView::try_from);
-        let ours = groups.find(|view| view.as_ref().is_ok_and(|view| view.charter.group == group));
-        Ok(Self { seq: update.seq, group: ours.transpose()?.map(Arc::new), followed: true })
+        let ours = registry.groups.iter().find(|message| message.name == group);
+        let state = ours.map(GroupState::try_from).transpose()?.map(Arc::new);
+        Ok(Self::at(update.seq, state.as_ref()))
+    }
+
+    /// The view of a group under the charter that is in force after block `seq`.
+    fn at(seq: u64, state: Option<&Arc<GroupState>>) -> Self {
+        let group = state.and_then(|state| GroupView::at(state, seq.saturating_add(1))).map(Arc::new);
+        Self { seq, state: state.cloned(), group, followed: true }
     }
 
     /// The view after a further update of the same coordinator.
@@ -55,7 +64,7 @@ impl LedgerView {
         }
         match update.registry {
             Some(_) => Self::first(update, group),
-            None => Ok(Self { seq: update.seq, ..self.clone() }),
+            None => Ok(Self::at(update.seq, self.state.as_ref())),
         }
     }
 }
@@ -102,6 +111,9 @@ pub enum NotReady {
     /// The model does something else than the group.
     #[error("the group's task is {0}, the model's {1}: serve a model of that task")]
     OtherTask(String, String),
+    /// The model is unknown to the ledger.
+    #[error("the model is not registered yet")]
+    NotRegistered,
     /// The version is unknown to the ledger.
     #[error("the version {} is not published yet", .0.short())]
     NotPublished(Digest),
@@ -149,12 +161,16 @@ impl Claim {
         if group.current(place, next).is_some_and(|current| current.digest == version) {
             return Ok(());
         }
-        let (versions, activations) = &group.holdings[place];
-        let Some(index) = versions.iter().position(|known| known.digest == version) else {
-            return Err(NotReady::NotPublished(version));
+        let nothing = Holding::default();
+        let holding = group.holding(place).unwrap_or(&nothing);
+        let Some(index) = holding.versions.iter().position(|known| known.version.digest == version) else {
+            let registered = holding.models.iter().any(|model| model.name == self.newest().name);
+            return Err(if registered { NotReady::NotPublished(version) } else { NotReady::NotRegistered });
         };
-        match activations.last() {
-            Some((from, last)) if *last == index && *from > next => Err(NotReady::Pending { version, from_seq: *from }),
+        match holding.activations.last() {
+            Some((from, last)) if *last == Some(index) && *from > next => {
+                Err(NotReady::Pending { version, from_seq: *from })
+            }
             _ => Err(NotReady::NotActivated(version)),
         }
     }
@@ -190,7 +206,9 @@ impl Claim {
 #[cfg(test)]
 mod tests {
     use dropbear_certificates::ModelVersion;
-    use dropbear_wire::v1::{Group, Holding, RegistryView};
+    use dropbear_consensus::registry::{Model, Version};
+    use dropbear_wire::registry::{HoldingView, TermView};
+    use dropbear_wire::v1::{Group, RegistryView, Term};
 
     use super::*;
     use crate::testing::{charter, owner};
@@ -216,9 +234,17 @@ mod tests {
 
     fn view(seq: u64, versions: &[u8], activations: &[(u64, usize)]) -> LedgerView {
         let charter = charter("image-classification", 10);
-        let holdings = vec![(versions.iter().map(|number| version(*number)).collect(), activations.to_vec())];
-        let group = Some(Arc::new(GroupView { digest: charter.digest(), charter, holdings }));
-        LedgerView { seq, group, followed: true }
+        let published = |number: &u8| Version { version: version(*number), seq: 1, withdrawn: None };
+        let holding = Holding {
+            models: vec![Model { name: "model".into(), licence: String::new(), lineage: String::new() }],
+            versions: versions.iter().map(published).collect(),
+            activations: activations.iter().map(|(from, version)| (*from, Some(*version))).collect(),
+            endpoints: Vec::new(),
+        };
+        let term = TermView { from_seq: 0, digest: charter.digest(), charter: Arc::new(charter) };
+        let holdings = [(owner().public(), HoldingView { holding, serial: 1 })].into();
+        let state = GroupState { name: "group".into(), terms: vec![term], holdings, proposals: Vec::new() };
+        LedgerView::at(seq, Some(&Arc::new(state)))
     }
 
     fn standing(claim: &Claim, seq: u64, versions: &[u8], activations: &[(u64, usize)]) -> Result<usize, NotReady> {
@@ -271,9 +297,11 @@ mod tests {
     fn one_coordinator_never_runs_backwards_but_another_may_be_behind() {
         let registry = RegistryView {
             groups: vec![Group {
-                charter: charter("identity", 2).to_bytes().into(),
-                holdings: vec![Holding::default()],
+                name: "group".into(),
+                terms: vec![Term { from_seq: 0, charter: charter("identity", 2).to_bytes().into() }],
+                ..Group::default()
             }],
+            ..RegistryView::default()
         };
         let update = |seq, registry| LedgerUpdate { seq, agreed_ms: 0, registry };
         let view = LedgerView::first(&update(7, Some(registry)), "group").unwrap();

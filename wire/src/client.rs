@@ -7,6 +7,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::MESSAGE_BYTES_MAX;
 use crate::v1::coordinator_client::CoordinatorClient;
+use crate::v1::ledger_client::LedgerClient;
 use crate::v1::model_node_client::ModelNodeClient;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,5 +29,12 @@ pub fn model_node(address: SocketAddr) -> ModelNodeClient<Channel> {
 #[must_use]
 pub fn coordinator(address: SocketAddr) -> CoordinatorClient<Channel> {
     let client = CoordinatorClient::new(channel(address));
+    client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// A client that reads the ledger of the coordinator at `address`; connects at the first call and again after failures.
+#[must_use]
+pub fn ledger(address: SocketAddr) -> LedgerClient<Channel> {
+    let client = LedgerClient::new(channel(address));
     client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
 }

@@ -1,9 +1,10 @@
 //! Between messages and core types. Errors blame the sender: they become `INVALID_ARGUMENT`.
 
 use bytes::Bytes;
-use dropbear_certificates::charter::ModelVersion;
-use dropbear_certificates::{Charter, Digest, Header, ModelSet, Signature};
+use dropbear_certificates::{Digest, Header, PublicKey, Signature};
+use dropbear_consensus::{Account, Refused};
 
+pub use crate::registry::{GroupState, GroupView, RegistryState};
 use crate::v1;
 
 /// A field that does not hold what it should.
@@ -74,54 +75,45 @@ pub fn path(leaf: &v1::Leaf) -> Result<Vec<Digest>, Malformed> {
     if rest.is_empty() { Ok(nodes.iter().copied().map(Digest).collect()) } else { Err(Malformed("path")) }
 }
 
-/// One group as the ledger sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupView {
-    /// The charter in force.
-    pub charter: Charter,
-    /// Its digest.
-    pub digest: Digest,
-    /// By roster place.
-    pub holdings: Vec<Holding>,
+/// A public key.
+///
+/// # Errors
+/// [`Malformed`] names the field.
+pub fn public_key(bytes: &[u8], field: &'static str) -> Result<PublicKey, Malformed> {
+    let bytes: &[u8; 32] = bytes.try_into().map_err(|_| Malformed(field))?;
+    PublicKey::from_bytes(bytes).map_err(|_| Malformed(field))
 }
 
-/// One owner's versions, and (first seq in force, index into them) ascending.
-pub type Holding = (Vec<ModelVersion>, Vec<(u64, usize)>);
-
-impl GroupView {
-    /// The version of the owner at `place` that is current at `seq`.
-    #[must_use]
-    pub fn current(&self, place: usize, seq: u64) -> Option<&ModelVersion> {
-        let (versions, activations) = self.holdings.get(place)?;
-        let (_, version) = activations.iter().rev().find(|(from, _)| *from <= seq)?;
-        versions.get(*version)
-    }
-
-    /// Every owner's current version at `seq`.
-    #[must_use]
-    pub fn model_set(&self, seq: u64) -> ModelSet {
-        ModelSet((0..self.holdings.len()).map(|place| self.current(place, seq).cloned()).collect())
-    }
+/// A public key's bytes.
+#[must_use]
+pub fn key_bytes(key: &PublicKey) -> Bytes {
+    Bytes::copy_from_slice(key.as_bytes())
 }
 
-impl TryFrom<&v1::Group> for GroupView {
-    type Error = Malformed;
+/// A refusal for whoever sent the entry.
+#[must_use]
+pub fn refusal(refused: &Refused) -> v1::Refusal {
+    let (seq, leaf_index) = match refused {
+        Refused::AlreadyDecided(place) => (place.seq, place.leaf_index),
+        _ => (0, 0),
+    };
+    v1::Refusal { code: refused.code().into(), message: refused.to_string(), seq, leaf_index }
+}
 
-    fn try_from(group: &v1::Group) -> Result<Self, Malformed> {
-        let charter = Charter::from_bytes(&group.charter).map_err(|_| Malformed("charter"))?;
-        let version = |version: &v1::Version| {
-            let digest = digest(&version.digest, "version digest")?;
-            Ok(ModelVersion { model: version.model.clone(), label: version.label.clone(), digest })
-        };
-        let holding = |holding: &v1::Holding| {
-            let versions = holding.versions.iter().map(version).collect::<Result<Vec<_>, Malformed>>()?;
-            let activation = |activation: &v1::Activation| (activation.from_seq, activation.version as usize);
-            Ok((versions, holding.activations.iter().map(activation).collect()))
-        };
-        let holdings = group.holdings.iter().map(holding).collect::<Result<Vec<_>, Malformed>>()?;
-        if holdings.len() != charter.roster.len() {
-            return Err(Malformed("holdings"));
-        }
-        Ok(Self { digest: charter.digest(), charter, holdings })
-    }
+/// One owner's account, and whose it is.
+///
+/// # Errors
+/// [`Malformed`] if the key is none.
+pub fn account(message: &v1::Account) -> Result<(PublicKey, Account), Malformed> {
+    let v1::Account { offered, counted, late, agreed, dissented, stale, abstained, paid, earned, .. } = *message;
+    let account = Account { offered, counted, late, agreed, dissented, stale, abstained, paid, earned };
+    Ok((public_key(&message.owner, "account owner")?, account))
+}
+
+/// The message of an owner's account.
+#[must_use]
+pub fn account_message(owner: &PublicKey, account: &Account) -> v1::Account {
+    let Account { offered, counted, late, agreed, dissented, stale, abstained, paid, earned } = *account;
+    let owner = key_bytes(owner);
+    v1::Account { owner, offered, counted, late, agreed, dissented, stale, abstained, paid, earned }
 }

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
 use crate::client;
-use crate::convert::{GroupView, Malformed};
+use crate::convert::{GroupView, Malformed, RegistryState};
 use crate::v1;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,7 +32,9 @@ pub struct LedgerView {
     pub seq: u64,
     /// Its agreed time, Unix milliseconds.
     pub agreed_ms: u64,
-    /// Groups by name; empty until the first message.
+    /// The whole registry; empty until the first message.
+    pub registry: Arc<RegistryState>,
+    /// Groups by name, as they stand in the next block; those that have no charter there are missing.
     pub groups: BTreeMap<String, Arc<GroupView>>,
 }
 
@@ -45,13 +47,30 @@ impl LedgerView {
         if update.seq < self.seq {
             return Err(Malformed("seq"));
         }
-        if let Some(registry) = &update.registry {
-            let views = registry.groups.iter().map(GroupView::try_from);
-            let named = views.map(|view| view.map(|view| (view.charter.group.clone(), Arc::new(view))));
-            self.groups = named.collect::<Result<_, _>>()?;
+        let registry = update.registry.as_ref().map(RegistryState::try_from).transpose()?;
+        let changed = registry.is_some();
+        if let Some(registry) = registry {
+            self.registry = Arc::new(registry);
         }
         (self.seq, self.agreed_ms, self.connected) = (update.seq, update.agreed_ms, true);
+        self.stand(changed);
         Ok(())
+    }
+
+    /// Brings the groups to the next block: all of them if the registry changed, else those whose charter begins there.
+    fn stand(&mut self, changed: bool) {
+        let next = self.seq.saturating_add(1);
+        for (name, state) in &self.registry.groups {
+            let known = self.groups.get(name).map(|view| view.from_seq);
+            if !changed && state.term(next).map(|term| term.from_seq) == known {
+                continue;
+            }
+            match GroupView::at(state, next) {
+                Some(view) => drop(self.groups.insert(name.clone(), Arc::new(view))),
+                None => drop(self.groups.remove(name)),
+            }
+        }
+        self.groups.retain(|name, _| self.registry.groups.contains_key(name));
     }
 }
 
@@ -180,18 +199,72 @@ async fn lag(view: &watch::Sender<LedgerView>, target: &mut watch::Receiver<u64>
 
 #[cfg(test)]
 mod tests {
+    use dropbear_certificates::charter::Seat;
+    use dropbear_certificates::{Assurance, Charter, Policy, SecretKey};
+
     use super::*;
 
     #[test]
     fn a_view_never_runs_backwards_and_keeps_what_was_not_resent() {
         let mut view = LedgerView::default();
-        let registry = Some(v1::RegistryView { groups: vec![] });
+        let registry = Some(v1::RegistryView::default());
         assert_eq!(view.apply(&v1::LedgerUpdate { seq: 7, agreed_ms: 70, registry }), Ok(()));
         assert_eq!(view.apply(&v1::LedgerUpdate { seq: 6, agreed_ms: 60, registry: None }), Err(Malformed("seq")));
         assert_eq!((view.seq, view.agreed_ms, view.connected), (7, 70, true));
-        let broken = v1::Group { charter: bytes::Bytes::from_static(b"no charter"), holdings: vec![] };
-        let registry = Some(v1::RegistryView { groups: vec![broken] });
+        let term = v1::Term { from_seq: 0, charter: bytes::Bytes::from_static(b"no charter") };
+        let broken = v1::Group { name: "group".into(), terms: vec![term], ..v1::Group::default() };
+        let registry = Some(v1::RegistryView { groups: vec![broken], ..v1::RegistryView::default() });
         assert_eq!(view.apply(&v1::LedgerUpdate { seq: 9, agreed_ms: 90, registry }), Err(Malformed("charter")));
         assert_eq!(view.seq, 7);
+    }
+
+    fn charter(fee: u64) -> Charter {
+        let key = SecretKey::from_seed(&[1; 32]).public();
+        let seat = Seat { owner: "owner".into(), key, party: String::new(), lineage: String::new() };
+        Charter {
+            group: "group".into(),
+            task: "identity".into(),
+            classes: 2,
+            labels: None,
+            roster: vec![seat],
+            policy: Policy::Plurality,
+            faults: 0,
+            assurance: Assurance::Robust,
+            notice_blocks: 1,
+            approvals: 1,
+            fee,
+        }
+    }
+
+    #[test]
+    fn a_pending_charter_is_announced_and_stands_when_its_block_comes() {
+        let term = |(from_seq, fee)| v1::Term { from_seq, charter: charter(fee).to_bytes().into() };
+        let group = |name: &str, terms: &[(u64, u64)]| v1::Group {
+            name: name.into(),
+            terms: terms.iter().copied().map(term).collect(),
+            ..v1::Group::default()
+        };
+        let registry = |groups| Some(v1::RegistryView { groups, ..v1::RegistryView::default() });
+        let mut view = LedgerView::default();
+        let both = group("group", &[(0, 1), (9, 2)]);
+        view.apply(&v1::LedgerUpdate { seq: 7, agreed_ms: 70, registry: registry(vec![both]) }).unwrap();
+        let first = Arc::clone(&view.groups["group"]);
+        assert_eq!((first.charter.fee, first.state.pending(8).map(|term| term.charter.fee)), (1, Some(2)));
+        view.apply(&v1::LedgerUpdate { seq: 8, agreed_ms: 80, registry: None }).unwrap();
+        assert_eq!((view.groups["group"].charter.fee, view.groups["group"].from_seq), (2, 9));
+        let second = Arc::clone(&view.groups["group"]);
+        view.apply(&v1::LedgerUpdate { seq: 9, agreed_ms: 90, registry: None }).unwrap();
+        assert!(Arc::ptr_eq(&second, &view.groups["group"]), "nothing changed");
+
+        // A group whose first charter is pending is known and does not stand yet; one that went is gone.
+        let founding = registry(vec![group("group", &[(12, 1)])]);
+        view.apply(&v1::LedgerUpdate { seq: 10, agreed_ms: 100, registry: founding }).unwrap();
+        assert!(view.groups.is_empty() && view.registry.groups.contains_key("group"));
+        let misnamed = registry(vec![group("another", &[(0, 1)])]);
+        let update = v1::LedgerUpdate { seq: 11, agreed_ms: 110, registry: misnamed };
+        assert_eq!(view.apply(&update), Err(Malformed("charter")));
+        let backwards = registry(vec![group("group", &[(9, 1), (8, 2)])]);
+        let update = v1::LedgerUpdate { seq: 11, agreed_ms: 110, registry: backwards };
+        assert_eq!(view.apply(&update), Err(Malformed("terms")));
     }
 }

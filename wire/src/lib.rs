@@ -6,7 +6,9 @@ pub mod client;
 pub mod convert;
 pub mod files;
 pub mod follow;
+pub mod governance;
 pub mod listen;
+pub mod registry;
 
 #[expect(
     missing_docs,

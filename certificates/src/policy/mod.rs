@@ -123,6 +123,18 @@ impl Policy {
         }
     }
 
+    /// The same policy for a smaller roster: a quorum is at most everybody.
+    pub(crate) const fn at_most(self, owners: u64) -> Self {
+        const fn least(a: u64, b: u64) -> u64 {
+            if a < b { a } else { b }
+        }
+        match self {
+            Self::Exact { quorum } => Self::Exact { quorum: least(quorum, owners) },
+            Self::Within { tensor, epsilon, quorum } => Self::Within { tensor, epsilon, quorum: least(quorum, owners) },
+            other => other,
+        }
+    }
+
     /// Whether `vote` can be counted where votes name classes below `classes`. An abstention always can.
     #[must_use]
     pub fn admits(self, vote: &Vote, classes: u32) -> bool {

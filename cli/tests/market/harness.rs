@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use dropbear_model_node::zoo::{Photo, Zoo, cache_directory};
 use nix::sys::signal::{Signal, kill};
@@ -40,7 +41,7 @@ fn free_port_base() -> u16 {
     loop {
         // Below the ports that the system gives to outgoing connections.
         let base = 10_000 + (process * 3 + NEXT.fetch_add(1, Relaxed)) % 55 * 400;
-        let mut needed = (0..2).chain(10..14).chain(150..154).chain(300..304);
+        let mut needed = (0..3).chain([10, 50, 150, 300, 350].into_iter().flat_map(|first| first..first + 5));
         if needed.all(|offset| is_free(base + offset)) {
             return base;
         }
@@ -74,6 +75,23 @@ impl Folder {
         format!("http://127.0.0.1:{}", self.port_base)
     }
 
+    /// Sends a signal to a service, and waits until it has worked.
+    pub(crate) async fn signal(&self, service: &str, signal: Signal) {
+        let kind = match service {
+            "gateway" => "gateway",
+            name if name.starts_with("coordinator") => "coordinator",
+            _ => "model-node",
+        };
+        let config = self.dir().join(service).join(format!("{kind}.toml"));
+        for pid in processes_with(&config) {
+            // It may have ended by itself when what started it did.
+            let _ = kill(pid, signal);
+        }
+        if signal == Signal::SIGKILL {
+            until(async || processes_with(&config).is_empty()).await;
+        }
+    }
+
     /// Takes a service out of what `up` starts, for a test to run it itself; gives its configuration file.
     pub(crate) fn take_out(&self, service: &str, config: &str) -> PathBuf {
         let from = self.dir().join(service).join(config);
@@ -83,13 +101,77 @@ impl Folder {
     }
 }
 
+/// Every service of a market.
+const SERVICES: [&str; 9] = [
+    "gateway",
+    "alder",
+    "birch",
+    "cedar",
+    "dogwood",
+    "coordinator-0",
+    "coordinator-1",
+    "coordinator-2",
+    "coordinator-3",
+];
+
 /// Nine processes at a time are enough for any machine.
 static ONE_MARKET: Mutex<()> = Mutex::const_new(());
 
 /// A running `dropbear up`.
 pub(crate) struct Up {
     child: Child,
+    /// Services that a test started again by themselves.
+    adopted: std::sync::Mutex<Vec<Service>>,
     _alone: MutexGuard<'static, ()>,
+}
+
+/// A service that runs by itself.
+pub(crate) struct Service(Child);
+
+impl Service {
+    /// Starts it as an operator would, and waits until it serves.
+    pub(crate) async fn start(folder: &Folder, name: &str, kind: &str) -> Self {
+        let config = folder.dir().join(name).join(format!("{kind}.toml"));
+        let mut child = AsyncCommand::new(DROPBEAR)
+            .args([kind, "--config"])
+            .arg(config)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let ready = child.stdout.take().map(|stdout| BufReader::new(stdout).lines()).unwrap().next_line().await;
+        assert!(ready.unwrap().is_some_and(|line| line.starts_with("ready")), "{name} ended: {:?}", child.wait().await);
+        Self(child)
+    }
+
+    async fn stop(mut self) {
+        let pid = i32::try_from(self.0.id().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+        assert!(self.0.wait().await.unwrap().success());
+    }
+}
+
+/// Waits until something is so, which nobody announces.
+pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let poll = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), poll).await.expect("it becomes so within a minute");
+}
+
+/// The processes whose command line names the file.
+fn processes_with(config: &Path) -> Vec<Pid> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let of = |entry: std::fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let words = std::fs::read(entry.path().join("cmdline")).ok()?;
+        let mut words = words.split(|byte| *byte == 0);
+        words.any(|word| word == config.as_os_str().as_encoded_bytes()).then(|| Pid::from_raw(pid))
+    };
+    entries.filter_map(of).collect()
 }
 
 impl Up {
@@ -105,10 +187,18 @@ impl Up {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         while let Some(line) = lines.next_line().await.unwrap() {
             if line.starts_with("ready:") {
-                return Self { child, _alone: alone };
+                return Self { child, adopted: std::sync::Mutex::default(), _alone: alone };
             }
         }
         panic!("`dropbear up` ended: {:?}", child.wait().await);
+    }
+
+    /// Takes a service that a test started again, so that it stops with the rest.
+    pub(crate) fn adopt(&self, service: Service) {
+        let mut adopted = self.adopted.lock().unwrap();
+        // Those that a test killed again have no say in how it ends.
+        adopted.retain_mut(|service| service.0.try_wait().unwrap().is_none());
+        adopted.push(service);
     }
 
     /// Stops it with SIGTERM; it must end well.
@@ -116,6 +206,17 @@ impl Up {
         let pid = i32::try_from(self.child.id().unwrap()).unwrap();
         kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
         assert!(self.child.wait().await.unwrap().success());
+        for service in self.adopted.into_inner().unwrap() {
+            service.stop().await;
+        }
+    }
+
+    /// `kill -9` of everything.
+    pub(crate) async fn kill(mut self, folder: &Folder) {
+        self.child.kill().await.unwrap();
+        for service in SERVICES {
+            folder.signal(service, Signal::SIGKILL).await;
+        }
     }
 }
 

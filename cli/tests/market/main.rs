@@ -1,7 +1,10 @@
 //! Whole markets of real processes, driven as users drive them.
 
+mod asker;
+mod faults;
 mod harness;
 mod honest;
 mod hostile;
 mod identity;
+mod metrics;
 mod mistakes;

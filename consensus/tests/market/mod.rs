@@ -12,7 +12,7 @@ use dropbear_certificates::{
 };
 use dropbear_consensus::{
     Activate, BlockRefused, Chain, Checked, CheckedProposal, Entry, Executed, Market, Proposal, Publish, Refused,
-    Submission, SubmittedRequest,
+    Register, Submission, SubmittedRequest,
 };
 
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
@@ -89,7 +89,7 @@ impl Ledger {
     /// Every owner has published and activated version 0, and it is current.
     pub(crate) fn with_models() -> Self {
         let mut ledger = Self::new();
-        let published: Vec<_> = (0..4).map(|place| ledger.publish(place, 0)).collect();
+        let published: Vec<_> = (0..4).flat_map(|place| [ledger.register(place), ledger.publish(place, 0)]).collect();
         ledger.block(&published).unwrap();
         let activated: Vec<_> = (0..4).map(|place| ledger.activate(place, 0, 0)).collect();
         ledger.block(&activated).unwrap();
@@ -104,9 +104,29 @@ impl Ledger {
         self.chain.state().agreed_ms + 10
     }
 
-    fn next_serial(&mut self) -> u64 {
+    /// The charter in force in the next block, and its digest.
+    pub(crate) fn charter(&self) -> (Charter, Digest) {
+        let state = self.chain.state();
+        let term = state.registry.group("imagenet").unwrap().term(state.seq + 1).unwrap();
+        (Charter::clone(&term.charter), term.digest)
+    }
+
+    pub(crate) fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
+    }
+
+    pub(crate) fn register(&mut self, place: u8) -> Checked {
+        let register = Register {
+            genesis: self.genesis(),
+            owner: owner(place).public(),
+            serial: self.next_serial(),
+            group: "imagenet".into(),
+            model: "lite".into(),
+            licence: "Apache-2.0".into(),
+            lineage: "EfficientNet".into(),
+        };
+        register.sign(&owner(place)).check(&self.genesis()).unwrap()
     }
 
     pub(crate) fn publish(&mut self, place: u8, version: u8) -> Checked {
@@ -186,7 +206,7 @@ impl Ledger {
         let statement = BallotStatement {
             genesis: self.genesis(),
             group: "imagenet".into(),
-            charter: genesis().charters[0].digest(),
+            charter: self.charter().1,
             batch: batch_root(&ids),
             count: ids.len() as u64,
             version: version_digest(place, version),
@@ -198,7 +218,7 @@ impl Ledger {
     }
 
     pub(crate) fn submit(&self, requests: Vec<SubmittedRequest>, ballots: Vec<Ballot>) -> Entry {
-        let (genesis, charter) = (self.genesis(), genesis().charters[0].digest());
+        let (genesis, charter) = (self.genesis(), self.charter().1);
         Entry::Submission(Box::new(Submission::sign(
             genesis,
             &gateway(),

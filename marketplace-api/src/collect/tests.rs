@@ -4,6 +4,9 @@ use dropbear_certificates::ballot::votes_root;
 use dropbear_certificates::charter::{ModelVersion, Seat as RosterSeat};
 use dropbear_certificates::{Answer, BallotStatement, Charter, Policy, SecretKey};
 
+use dropbear_consensus::registry::{Holding, Version};
+use dropbear_wire::registry::{GroupState, HoldingView, TermView};
+
 use super::*;
 
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -37,12 +40,21 @@ fn group() -> Arc<GroupView> {
         approvals: 3,
         fee: 1,
     };
-    let named = |place, label| ModelVersion { model: "m".into(), label: "v".into(), digest: version(place, label) };
-    let holding = |place| {
-        let later = if place == 3 { vec![(1, 0), (10, 1)] } else { vec![(1, 0)] };
-        (vec![named(place, 0), named(place, 1)], later)
+    let published = |place, label| Version {
+        version: ModelVersion { model: "m".into(), label: "v".into(), digest: version(place, label) },
+        seq: 1,
+        withdrawn: None,
     };
-    Arc::new(GroupView { digest: charter.digest(), charter, holdings: (0..4).map(holding).collect() })
+    let holding = |place| {
+        let activations = if place == 3 { vec![(1, Some(0)), (10, Some(1))] } else { vec![(1, Some(0))] };
+        let versions = vec![published(place, 0), published(place, 1)];
+        let holding = Holding { versions, activations, ..Holding::default() };
+        (owner(place).public(), HoldingView { holding, serial: 1 })
+    };
+    let term = TermView { from_seq: 0, digest: charter.digest(), charter: Arc::new(charter) };
+    let holdings = (0..4).map(holding).collect();
+    let state = GroupState { name: "imagenet".into(), terms: vec![term], holdings, proposals: Vec::new() };
+    Arc::new(GroupView::at(&Arc::new(state), 1).unwrap())
 }
 
 fn wanted(count: u8) -> Vec<Wanted> {

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use dropbear_certificates::{Digest, Genesis, Header};
 use dropbear_consensus::chain::check_entry;
 use dropbear_consensus::{
-    Activate, Chain, Checked, CheckedProposal, Executed, Market, Publish, Refused, RequestResult,
+    Activate, Chain, Checked, CheckedProposal, Executed, Market, Publish, Refused, Register, RequestResult,
 };
-use dropbear_wire::convert::digest_bytes;
+use dropbear_wire::convert::refusal;
+use dropbear_wire::registry::registry_view;
 use dropbear_wire::v1;
 use dropbear_wire::v1::coordinator_server::{Coordinator, CoordinatorServer};
 use dropbear_wire::v1::submit_request::What;
@@ -124,6 +125,7 @@ impl Ledger {
     /// Publishes and activates version 0 of every owner in a group.
     pub(crate) fn publish_all(&self, group: &str) {
         for place in 0..4 {
+            self.register(group, place);
             self.publish(group, place, 0);
             self.activate(group, place, 0);
         }
@@ -133,6 +135,19 @@ impl Ledger {
         let mut state = self.state.lock().unwrap();
         state.serial += 1;
         state.serial
+    }
+
+    fn register(&self, group: &str, place: usize) {
+        let register = Register {
+            genesis: self.genesis(),
+            owner: owner(place).public(),
+            serial: self.serial(),
+            group: group.into(),
+            model: format!("model-{place}"),
+            licence: "Apache-2.0".into(),
+            lineage: String::new(),
+        };
+        self.apply(&register.sign(&owner(place)).check(&self.genesis()).unwrap()).unwrap();
     }
 
     pub(crate) fn publish(&self, group: &str, place: usize, of: u8) {
@@ -194,42 +209,8 @@ impl State {
 
     fn update(&self) -> v1::LedgerUpdate {
         let state = self.chain.state();
-        let group = |group: &dropbear_consensus::registry::Group| v1::Group {
-            charter: group.charter().to_bytes().into(),
-            holdings: group.holdings().iter().map(holding).collect(),
-        };
-        let registry = v1::RegistryView { groups: state.registry.groups().map(group).collect() };
-        v1::LedgerUpdate { seq: state.seq, agreed_ms: state.agreed_ms, registry: Some(registry) }
-    }
-}
-
-fn holding(holding: &dropbear_consensus::registry::Holding) -> v1::Holding {
-    let version = |version: &dropbear_certificates::ModelVersion| v1::Version {
-        model: version.model.clone(),
-        label: version.label.clone(),
-        digest: digest_bytes(&version.digest),
-    };
-    let activation =
-        |(from_seq, version): &(u64, usize)| v1::Activation { from_seq: *from_seq, version: *version as u32 };
-    v1::Holding {
-        versions: holding.versions.iter().map(version).collect(),
-        activations: holding.activations.iter().map(activation).collect(),
-    }
-}
-
-fn refusal(reason: &Refused) -> v1::Refusal {
-    let (code, place) = match reason {
-        Refused::AlreadyDecided(place) => ("already-decided", Some(*place)),
-        Refused::Insufficient { .. } => ("insufficient", None),
-        Refused::Expired => ("expired", None),
-        Refused::ExpiryTooFar => ("expiry-too-far", None),
-        _ => ("other", None),
-    };
-    v1::Refusal {
-        code: code.into(),
-        message: reason.to_string(),
-        seq: place.map_or(0, |place| place.seq),
-        leaf_index: place.map_or(0, |place| place.leaf_index),
+        let registry = Some(registry_view(&state.registry));
+        v1::LedgerUpdate { seq: state.seq, agreed_ms: state.agreed_ms, registry }
     }
 }
 

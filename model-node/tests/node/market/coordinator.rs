@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use dropbear_certificates::Genesis;
 use dropbear_consensus::chain::check_entry;
 use dropbear_consensus::{Chain, Checked, CheckedProposal, Entry, Executed, Market, Refused};
+use dropbear_wire::registry::registry_view;
 use dropbear_wire::v1::coordinator_server::{Coordinator as Service, CoordinatorServer};
 use dropbear_wire::v1::{self, LedgerUpdate, submit_request};
 use tokio::net::TcpListener;
@@ -72,26 +73,7 @@ impl Ledger {
 
 fn update(chain: &Chain) -> LedgerUpdate {
     let state = chain.state();
-    let group = |group: &dropbear_consensus::registry::Group| v1::Group {
-        charter: group.charter().to_bytes().into(),
-        holdings: group.holdings().iter().map(holding).collect(),
-    };
-    let groups = state.registry.groups().map(group).collect();
-    LedgerUpdate { seq: state.seq, agreed_ms: state.agreed_ms, registry: Some(v1::RegistryView { groups }) }
-}
-
-fn holding(holding: &dropbear_consensus::registry::Holding) -> v1::Holding {
-    let version = |version: &dropbear_certificates::ModelVersion| v1::Version {
-        model: version.model.clone(),
-        label: version.label.clone(),
-        digest: version.digest.as_bytes().to_vec().into(),
-    };
-    let activation =
-        |(from_seq, version): &(u64, usize)| v1::Activation { from_seq: *from_seq, version: *version as u32 };
-    v1::Holding {
-        versions: holding.versions.iter().map(version).collect(),
-        activations: holding.activations.iter().map(activation).collect(),
-    }
+    LedgerUpdate { seq: state.seq, agreed_ms: state.agreed_ms, registry: Some(registry_view(&state.registry)) }
 }
 
 struct Handler(Arc<Ledger>);

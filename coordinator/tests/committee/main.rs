@@ -1,0 +1,7 @@
+//! Four real coordinators over loopback TCP.
+
+#[path = "../../../consensus/tests/market/mod.rs"]
+mod market;
+mod ordering;
+mod owners;
+mod running;
