@@ -66,13 +66,16 @@ const GROUPS: [(&str, &str, Policy); 8] = [
     ("ranked", "image-classification", Policy::Borda { ranks: 3 }),
 ];
 
-fn charter(group: &str, task: &str, policy: Policy) -> Charter {
-    let seat = |place| Seat {
+pub(crate) fn seat(place: usize) -> Seat {
+    Seat {
         owner: format!("owner-{place}"),
         key: owner(place).public(),
         party: format!("party {place}"),
         lineage: "test".into(),
-    };
+    }
+}
+
+pub(crate) fn charter(group: &str, task: &str, policy: Policy) -> Charter {
     Charter {
         group: group.into(),
         task: task.into(),
@@ -191,6 +194,11 @@ impl Market {
         read(call.send().await.unwrap()).await
     }
 
+    /// Gives an entry to the gateway.
+    pub(crate) async fn enter(&self, entry: dropbear_consensus::Entry) -> (u16, Value) {
+        self.post("/api/v1/entries", entry.to_bytes(), &[]).await
+    }
+
     /// What the gateway measures, as Prometheus reads it.
     pub(crate) async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.gateway.metrics_address().unwrap());
@@ -200,7 +208,8 @@ impl Market {
     /// Asks a group over one tensor of numbers per item.
     pub(crate) async fn infer(&self, group: &str, items: &[[f32; 4]], options: &[(&str, &str)]) -> (u16, Value) {
         let data: Vec<f32> = items.iter().flatten().copied().collect();
-        let input = serde_json::json!({ "name": "INPUT0", "shape": [items.len(), 4], "datatype": "FP32", "data": data });
+        let input =
+            serde_json::json!({ "name": "INPUT0", "shape": [items.len(), 4], "datatype": "FP32", "data": data });
         let body = serde_json::to_vec(&serde_json::json!({ "inputs": [input] })).unwrap();
         self.post(&format!("/v2/models/{group}/infer"), body, options).await
     }

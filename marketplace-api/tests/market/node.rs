@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dropbear_certificates::ballot::{batch_root, votes_root};
-use dropbear_certificates::request::{Field, output_commitment};
 use dropbear_certificates::policy::TensorBounds;
+use dropbear_certificates::request::{Field, output_commitment};
 use dropbear_certificates::{Answer, Ballot, BallotStatement, Digest, Policy, Request, Seed, Vote};
 use dropbear_wire::v1;
 use dropbear_wire::v1::model_node_server::{ModelNode, ModelNodeServer};
@@ -62,7 +62,9 @@ impl Node {
         match policy {
             Policy::Plurality => (self.class(input), Bytes::from_static(b"logits")),
             Policy::Borda { ranks } => match self.class(input) {
-                Vote::Class(class) => (Vote::Ranking((0..ranks as u32).map(|rank| class + rank).collect()), Bytes::new()),
+                Vote::Class(class) => {
+                    (Vote::Ranking((0..ranks as u32).map(|rank| class + rank).collect()), Bytes::new())
+                }
                 other => (other, Bytes::new()),
             },
             Policy::Exact { .. } => {
@@ -98,10 +100,10 @@ impl Node {
         }
         match input.datatype.as_str() {
             "BYTES" if input.name == "image" => match image::load_from_memory(&input.data) {
-                Ok(picture) => Vote::Class(picture.to_rgb8().get_pixel(self.place as u32, 0).0[0].into()),
+                Ok(picture) => Vote::Class(picture.to_rgb8().get_pixel((self.place % 4) as u32, 0).0[0].into()),
                 Err(_) => Vote::Abstain,
             },
-            "UINT8" if input.name == "image" => Vote::Class(input.data[3 * self.place].into()),
+            "UINT8" if input.name == "image" => Vote::Class(input.data[3 * (self.place % 4)].into()),
             _ => Vote::Class(0),
         }
     }
@@ -144,6 +146,10 @@ impl ModelNode for Node {
             Manner::Silent => std::future::pending::<()>().await,
             Manner::Slow(after_ms) => tokio::time::sleep(Duration::from_millis(after_ms)).await,
             _ => {}
+        }
+        let in_force = self.ledger.charter(&request.get_ref().group).digest();
+        if Digest::from_slice(&request.get_ref().charter) != Some(in_force) {
+            return Err(Status::failed_precondition("another charter is in force"));
         }
         let (ballot, outputs) = self.ballot(request.get_ref());
         let ballot = if self.manner == Manner::Babbler { b"bla".to_vec() } else { ballot.to_bytes() };
