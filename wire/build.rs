@@ -4,7 +4,7 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let internal = protox::compile(["dropbear/v1/dropbear.proto"], ["proto"])?;
+    let internal = protox::compile(["dropbear/v1/dropbear.proto", "dropbear/v1/siblings.proto"], ["proto"])?;
     let inference = protox::compile(["inference/inference.proto"], ["proto"])?;
     // For gRPC reflection: clients see the public service alone.
     let descriptors = std::path::Path::new(&std::env::var("OUT_DIR")?).join("inference.bin");

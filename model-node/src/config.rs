@@ -11,21 +11,33 @@
 //! onnxruntime = "lib/libonnxruntime.so"
 //! data_dir = "data"
 //!
-//! # While a version is replaced, the old one is served until the new one is in force.
-//! # previous_manifest = "models/lite0-old/model.toml"
+//! # Further versions to take into the model store, where `dropbear model publish` puts them, too.
+//! # versions = ["models/lite0-int8/model.toml"]
+//! # Where gateways find the owner's nodes, to be told to the ledger.
+//! # endpoints = ["127.0.0.1:9101", "127.0.0.1:9102"]
+//! # The owner's other node that keeps the vote journal of both; it also speaks to the ledger for both.
+//! # journal_of = "127.0.0.1:9102"
+//! # The key that is to take the place of `key`; used from the block on in which it does.
+//! # next_key = "owner-next.key"
+//! # All loaded versions together may take so much; if not set, what the system has to give.
+//! # memory_bytes_max = 8589934592
 //!
 //! # What follows are the defaults.
+//! spare_versions = 1
 //! workers = 1
 //! intra_threads = 1
 //! decode_threads = 1
 //! batch_size_max = 16
 //! batch_delay_us = 500
 //! queue_items_max = 2048
+//! infer_timeout_ms = 10000
+//! load_timeout_ms = 120000
 //! ```
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
 use dropbear_certificates::{Genesis, SecretKey};
@@ -34,7 +46,7 @@ use serde::Deserialize;
 
 use crate::batcher::Limits;
 use crate::node::NodeError;
-use crate::pool::Threads;
+use crate::pool::{Threads, Timeouts};
 
 /// A configuration file, read. Paths are as in the file; relative ones start at its folder.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -54,13 +66,26 @@ pub struct NodeConfig {
     pub metrics_listen: Option<SocketAddr>,
     /// The coordinators that it follows and submits to.
     pub coordinators: Vec<SocketAddr>,
-    /// The model's manifest.
-    pub manifest: PathBuf,
-    /// The manifest of the version that is being replaced; served until the new one is in force.
-    pub previous_manifest: Option<PathBuf>,
+    /// The manifest of the version that the node brings along: it is registered, published and activated if the owner
+    /// never activated any. Without one, the node serves what the ledger names and the model store has.
+    pub manifest: Option<PathBuf>,
+    /// Manifests of further versions to take into the model store.
+    #[serde(default)]
+    pub versions: Vec<PathBuf>,
+    /// host:port of the owner's nodes, to be told to the ledger.
+    pub endpoints: Option<Vec<String>>,
+    /// The sibling that keeps the owner's vote journal; this node has none of its own then.
+    pub journal_of: Option<SocketAddr>,
+    /// The key that is to take the place of `key`.
+    pub next_key: Option<PathBuf>,
+    /// All loaded versions together may take so many bytes of memory.
+    pub memory_bytes_max: Option<u64>,
+    /// Versions that stay loaded besides those that are or will be in force: the newest, and the one before.
+    #[serde(default = "one")]
+    pub spare_versions: usize,
     /// The ONNX Runtime library; needed by models that run on it.
     pub onnxruntime: Option<PathBuf>,
-    /// Where the vote journal lies.
+    /// Where the vote journal and the model store lie.
     pub data_dir: PathBuf,
     /// Threads that run the model, each with its own session.
     #[serde(default = "one")]
@@ -80,6 +105,12 @@ pub struct NodeConfig {
     /// At most this many inputs wait or are decoded.
     #[serde(default = "queue_items_max")]
     pub queue_items_max: usize,
+    /// A worker whose run of the model takes longer is replaced.
+    #[serde(default = "infer_timeout_ms")]
+    pub infer_timeout_ms: u64,
+    /// A version that takes longer to load cannot be loaded.
+    #[serde(default = "load_timeout_ms")]
+    pub load_timeout_ms: u64,
 }
 
 const fn one() -> usize {
@@ -96,6 +127,14 @@ const fn batch_delay_us() -> u64 {
 
 const fn queue_items_max() -> usize {
     2048
+}
+
+const fn infer_timeout_ms() -> u64 {
+    10_000
+}
+
+const fn load_timeout_ms() -> u64 {
+    120_000
 }
 
 /// Why a configuration cannot be used.
@@ -119,6 +158,8 @@ pub struct Settings {
     pub owner: String,
     /// The owner's key.
     pub key: Arc<SecretKey>,
+    /// The key that is to take its place.
+    pub next_key: Option<Arc<SecretKey>>,
     /// The group that the node serves.
     pub group: String,
     /// The market's genesis.
@@ -129,12 +170,22 @@ pub struct Settings {
     pub metrics_listen: Option<SocketAddr>,
     /// The coordinators that it follows and submits to.
     pub coordinators: Vec<SocketAddr>,
-    /// Where the vote journal lies; made if it is not there.
+    /// Where the vote journal and the model store lie; made if it is not there.
     pub data_dir: PathBuf,
+    /// The sibling that keeps the vote journal instead.
+    pub journal_of: Option<SocketAddr>,
+    /// host:port of the owner's nodes, to be told to the ledger.
+    pub endpoints: Option<Vec<String>>,
+    /// All loaded versions together may take so many bytes of memory.
+    pub memory_bytes_max: Option<u64>,
+    /// Versions that stay loaded besides those that are or will be in force.
+    pub spare_versions: usize,
     /// Bounds of the batcher.
     pub limits: Limits,
     /// How many threads do what.
     pub threads: Threads,
+    /// How long the model may take.
+    pub timeouts: Timeouts,
 }
 
 impl NodeConfig {
@@ -157,6 +208,8 @@ impl NodeConfig {
             ("batch_size_max", self.batch_size_max),
             ("queue_items_max", self.queue_items_max),
             ("coordinators", self.coordinators.len()),
+            ("infer_timeout_ms", usize::try_from(self.infer_timeout_ms).unwrap_or(usize::MAX)),
+            ("load_timeout_ms", usize::try_from(self.load_timeout_ms).unwrap_or(usize::MAX)),
         ];
         match numbers.into_iter().find(|(_, number)| *number == 0) {
             Some((field, _)) => Err(ConfigError::Empty(field)),
@@ -165,10 +218,12 @@ impl NodeConfig {
     }
 
     fn resolved(mut self, folder: &Path) -> Self {
-        for path in [&mut self.genesis, &mut self.key, &mut self.manifest, &mut self.data_dir]
+        for path in [&mut self.genesis, &mut self.key, &mut self.data_dir]
             .into_iter()
+            .chain(self.manifest.as_mut())
             .chain(self.onnxruntime.as_mut())
-            .chain(self.previous_manifest.as_mut())
+            .chain(self.next_key.as_mut())
+            .chain(&mut self.versions)
         {
             *path = folder.join(&*path);
         }
@@ -190,18 +245,27 @@ impl NodeConfig {
         Ok(Settings {
             owner: self.owner.clone(),
             key: Arc::new(key),
+            next_key: self.next_key.as_deref().map(read_key).transpose()?.map(Arc::new),
             group: self.group.clone(),
             genesis,
             listen: self.listen,
             metrics_listen: self.metrics_listen,
             coordinators: self.coordinators.clone(),
             data_dir: self.data_dir.clone(),
+            journal_of: self.journal_of,
+            endpoints: self.endpoints.clone(),
+            memory_bytes_max: self.memory_bytes_max,
+            spare_versions: self.spare_versions,
             limits: Limits {
                 batch_size_max: self.batch_size_max,
                 batch_delay_us: self.batch_delay_us,
                 queue_items_max: self.queue_items_max,
             },
             threads: Threads { decode: self.decode_threads, workers: self.workers },
+            timeouts: Timeouts {
+                infer: Duration::from_millis(self.infer_timeout_ms),
+                load: Duration::from_millis(self.load_timeout_ms),
+            },
         })
     }
 }
@@ -233,6 +297,7 @@ mod tests {
         let (config, folder) = load(MINIMAL).unwrap();
         assert_eq!(config.genesis, folder.join("genesis.json"));
         assert_eq!(config.key, Path::new("/keys/owner.key"));
+        assert_eq!(config.manifest, Some(folder.join("models/model.toml")));
         assert_eq!((config.batch_size_max, config.onnxruntime), (16, None));
     }
 

@@ -10,6 +10,7 @@
 mod store;
 mod writer;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,6 +19,8 @@ use dropbear_certificates::{Answer, Digest, PublicKey};
 use tokio::sync::{mpsc, oneshot};
 
 use store::Store;
+
+use crate::siblings::keeper::Keeper;
 
 /// Votes are forgotten this long after their request has expired.
 pub const JOURNAL_MARGIN_MS: u64 = 60_000;
@@ -52,6 +55,12 @@ pub enum JournalError {
     /// The journal holds [`JOURNAL_VOTES_MAX`] votes.
     #[error("the vote journal is full; votes are forgotten as their requests expire, ask again later")]
     Full,
+    /// The sibling that keeps the journal did not say that the votes are kept.
+    #[error(
+        "the owner's vote journal at {0} did not keep the votes, so no ballot was given: {1}; check that the node \
+         named by `journal_of` runs"
+    )]
+    Keeper(SocketAddr, String),
     /// The request expired so long ago that its votes are forgotten.
     #[error("request {} expired so long ago that its vote may be forgotten", .0.short())]
     Forgotten(Digest),
@@ -79,6 +88,41 @@ impl Drop for Open {
     }
 }
 
+/// Where an owner's votes are kept: here, or at a sibling.
+#[derive(Clone, Debug)]
+pub enum Votes {
+    /// In this node's own journal.
+    Own(Journal),
+    /// In the journal of the sibling.
+    Keeper(Keeper),
+}
+
+impl Votes {
+    /// The answers that are known to have been given before, one per key. A sibling's are not asked for: what stands is
+    /// said when votes are settled. Blocks shortly.
+    ///
+    /// # Errors
+    /// As for [`Journal::find`].
+    pub fn find(&self, keys: impl Iterator<Item = VoteKey>) -> Result<Vec<Option<Answer>>, JournalError> {
+        match self {
+            Self::Own(journal) => journal.find(keys),
+            Self::Keeper(_) => Ok(keys.map(|_| None).collect()),
+        }
+    }
+
+    /// Keeps the votes; gives, one per vote, the answer that stands. When this returns, they are durable.
+    ///
+    /// # Errors
+    /// [`JournalError`]; none of the votes may then be sent.
+    pub async fn settle(&self, now_ms: u64, votes: Vec<(VoteKey, Answer)>) -> Result<Vec<Answer>, JournalError> {
+        match self {
+            Self::Own(journal) => journal.settle(now_ms, votes).await,
+            Self::Keeper(_) if votes.is_empty() => Ok(Vec::new()),
+            Self::Keeper(keeper) => keeper.settle(&votes).await,
+        }
+    }
+}
+
 /// The votes of one ballot, to be kept together.
 #[derive(Debug)]
 struct Write {
@@ -90,12 +134,13 @@ struct Write {
 type Reply = oneshot::Sender<Result<Vec<Answer>, JournalError>>;
 
 impl Journal {
-    /// Opens or creates the journal of `owner` in the market `genesis`. Blocks.
+    /// Opens or creates the journal of an owner in the market `genesis`. Any of the owner's keys opens it; it is then
+    /// that of all of them, for a new key takes over what the old one voted. Blocks.
     ///
     /// # Errors
     /// [`JournalError`] if the file cannot be used: damaged, in use by another process, or somebody else's.
-    pub fn open(path: &Path, owner: &PublicKey, genesis: &Digest) -> Result<Self, JournalError> {
-        let store = Arc::new(Store::open(path, owner, genesis)?);
+    pub fn open(path: &Path, keys: &[PublicKey], genesis: &Digest) -> Result<Self, JournalError> {
+        let store = Arc::new(Store::open(path, keys, genesis)?);
         let (writes, waiting) = mpsc::channel(WAITING_MAX);
         let writing = Arc::clone(&store);
         let writer = std::thread::Builder::new().name("journal".into());

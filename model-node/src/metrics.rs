@@ -4,6 +4,7 @@ use dropbear_telemetry::{Registry, Stages};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
 /// Holding inputs against their requests, and looking for earlier votes.
@@ -24,12 +25,20 @@ struct Outcome {
     result: &'static str,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    cause: &'static str,
+}
+
 /// The instruments; clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     pub(crate) stages: Stages,
     requests: Family<Outcome, Counter>,
     batch_sizes: Histogram,
+    workers_replaced: Family<Cause, Counter>,
+    loads: Family<Outcome, Counter>,
+    versions_loaded: Gauge,
 }
 
 impl Metrics {
@@ -45,6 +54,9 @@ impl Metrics {
             ),
             requests: Family::default(),
             batch_sizes: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+            workers_replaced: Family::default(),
+            loads: Family::default(),
+            versions_loaded: Gauge::default(),
         };
         let each = "dropbear_node_";
         registry.register(
@@ -53,6 +65,17 @@ impl Metrics {
             metrics.requests.clone(),
         );
         registry.register(format!("{each}batch_size"), "Inputs per run of the model", metrics.batch_sizes.clone());
+        registry.register(
+            format!("{each}workers_replaced"),
+            "Workers replaced because the model hung, or because they died of a panic",
+            metrics.workers_replaced.clone(),
+        );
+        registry.register(
+            format!("{each}version_loads"),
+            "Versions loaded in the background: loaded, or failed",
+            metrics.loads.clone(),
+        );
+        registry.register(format!("{each}versions_loaded"), "Versions in memory", metrics.versions_loaded.clone());
         metrics
     }
 
@@ -60,6 +83,18 @@ impl Metrics {
         if count > 0 {
             self.requests.get_or_create(&Outcome { result }).inc_by(count as u64);
         }
+    }
+
+    pub(crate) fn worker_replaced(&self, cause: &'static str) {
+        self.workers_replaced.get_or_create(&Cause { cause }).inc();
+    }
+
+    pub(crate) fn load(&self, result: &'static str) {
+        self.loads.get_or_create(&Outcome { result }).inc();
+    }
+
+    pub(crate) fn versions(&self, loaded: usize) {
+        self.versions_loaded.set(i64::try_from(loaded).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn batch(&self, inputs: usize) {

@@ -7,10 +7,16 @@
 
 pub mod classification;
 pub mod identity;
+pub mod numbers;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
+use dropbear_certificates::policy::TensorBounds;
 use dropbear_certificates::{Charter, Digest, Policy, Vote};
+use dropbear_models::{Manifest, Task};
 use dropbear_wire::v1::Tensor;
+use tracing::debug;
 
 /// One model version that a node serves.
 ///
@@ -48,6 +54,33 @@ pub trait Model: Send + Sync + 'static {
     fn infer(&self, session: &mut Self::Session, inputs: &[Self::Input]) -> Result<Vec<Output>, ModelError>;
 }
 
+/// A model that others hold, too.
+impl<M: Model> Model for Arc<M> {
+    type Input = M::Input;
+    type Preparer = M::Preparer;
+    type Session = M::Session;
+
+    fn card(&self) -> &ModelCard {
+        (**self).card()
+    }
+
+    fn preparer(&self) -> M::Preparer {
+        (**self).preparer()
+    }
+
+    fn open(&self) -> Result<M::Session, ModelError> {
+        (**self).open()
+    }
+
+    fn prepare(&self, preparer: &mut M::Preparer, tensor: Tensor) -> Result<M::Input, Unusable> {
+        (**self).prepare(preparer, tensor)
+    }
+
+    fn infer(&self, session: &mut M::Session, inputs: &[M::Input]) -> Result<Vec<Output>, ModelError> {
+        (**self).infer(session, inputs)
+    }
+}
+
 /// What a model is called and what it can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelCard {
@@ -66,7 +99,7 @@ pub struct ModelCard {
 }
 
 /// What a model says about one input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// A class, and the full output behind it.
     Class {
@@ -75,31 +108,88 @@ pub enum Output {
         /// The scores, as the ballot commits to them.
         bytes: Bytes,
     },
+    /// The best classes, and the full output behind them.
+    Ranking {
+        /// Different classes, the one with the highest score first; never empty.
+        classes: Vec<u32>,
+        /// The scores, as the ballot commits to them.
+        bytes: Bytes,
+    },
+    /// Numbers: estimates, or a place in a space.
+    Values {
+        /// The numbers.
+        values: Vec<f32>,
+        /// Their little-endian encoding, as the ballot commits to it.
+        bytes: Bytes,
+    },
     /// An output that is agreed on byte by byte.
     Canonical(Bytes),
 }
 
 impl Output {
+    /// Numbers, with their encoding.
+    #[must_use]
+    pub fn values(values: Vec<f32>) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self::Values { values, bytes: bytes.into() }
+    }
+
     /// The full output, as the ballot commits to it.
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {
         match self {
-            Self::Class { bytes, .. } | Self::Canonical(bytes) => bytes,
+            Self::Class { bytes, .. }
+            | Self::Ranking { bytes, .. }
+            | Self::Values { bytes, .. }
+            | Self::Canonical(bytes) => bytes,
+        }
+    }
+
+    /// The classes that it names, the best first.
+    fn classes(&self) -> &[u32] {
+        match self {
+            Self::Class { class, .. } => std::slice::from_ref(class),
+            Self::Ranking { classes, .. } => classes,
+            Self::Values { .. } | Self::Canonical(_) => &[],
         }
     }
 }
 
 /// The vote that an output stands for under a charter; an abstention where the charter does not admit it.
 ///
-/// Under `exact` any output votes by the digest of its bytes.
+/// | Policy | Vote |
+/// |---|---|
+/// | `exact` | the digest of the output's bytes, whatever it is |
+/// | `plurality` | the best class |
+/// | `borda` | the best classes, as many as the charter ranks |
+/// | `median`, `trimmed-mean`, `within` | the numbers in the charter's fixed point |
 #[must_use]
 pub fn vote_of(output: &Output, charter: &Charter) -> Vote {
-    let vote = match (charter.policy, output) {
-        (Policy::Exact { .. }, output) => Vote::Output(Digest::of(output.bytes())),
-        (_, Output::Class { class, .. }) => Vote::Class(*class),
-        (_, Output::Canonical(_)) => Vote::Abstain,
+    let vote = match charter.policy {
+        Policy::Exact { .. } => Vote::Output(Digest::of(output.bytes())),
+        Policy::Plurality => output.classes().first().map_or(Vote::Abstain, |class| Vote::Class(*class)),
+        Policy::Borda { ranks } => ranking(output.classes(), ranks),
+        Policy::Median { tensor } | Policy::TrimmedMean { tensor } | Policy::Within { tensor, .. } => {
+            fixed(output, &tensor)
+        }
     };
     if charter.admits(&vote) { vote } else { Vote::Abstain }
+}
+
+fn ranking(classes: &[u32], ranks: u64) -> Vote {
+    let count = usize::try_from(ranks).unwrap_or(usize::MAX).min(classes.len());
+    if count == 0 { Vote::Abstain } else { Vote::Ranking(classes[..count].to_vec()) }
+}
+
+fn fixed(output: &Output, bounds: &TensorBounds) -> Vote {
+    let Output::Values { values, .. } = output else { return Vote::Abstain };
+    match bounds.convert(values) {
+        Ok(values) => Vote::Tensor(values),
+        Err(reason) => {
+            debug!(%reason, "abstaining: the output is no vote under the charter");
+            Vote::Abstain
+        }
+    }
 }
 
 /// Why a model can make nothing of an input; always its sender's fault.
@@ -119,6 +209,19 @@ impl ModelError {
     }
 }
 
+/// What the model with this manifest is.
+#[must_use]
+pub fn describe(manifest: &Manifest) -> ModelCard {
+    let version = Digest(manifest.version_digest());
+    let (classes, backend) = match &manifest.task {
+        Task::Identity => (None, "identity"),
+        Task::ImageClassification(task) => (Some(task.classes), task.backend.name()),
+        Task::Vector(task) => (None, task.backend.name()),
+    };
+    let (name, label) = (manifest.name.clone(), default_label(&version));
+    ModelCard { name, label, version, task: manifest.task.name(), classes, backend }
+}
+
 /// The label of a version whose owner gave it none: the first digits of its digest.
 #[must_use]
 pub fn default_label(version: &Digest) -> String {
@@ -132,19 +235,57 @@ mod tests {
     use super::*;
     use crate::testing::charter;
 
+    fn under(policy: Policy) -> Charter {
+        Charter { policy, ..charter("any", 10) }
+    }
+
+    fn ranked(classes: &[u32]) -> Output {
+        Output::Ranking { classes: classes.to_vec(), bytes: Bytes::new() }
+    }
+
     #[test]
     fn a_class_that_the_charter_does_not_have_is_an_abstention() {
         let charter = charter("image-classification", 10);
         let class = |class| vote_of(&Output::Class { class, bytes: Bytes::new() }, &charter);
         assert_eq!(class(9), Vote::Class(9));
         assert_eq!(class(10), Vote::Abstain);
+        assert_eq!(vote_of(&ranked(&[3, 4]), &charter), Vote::Class(3));
     }
 
     #[test]
-    fn equal_canonical_outputs_vote_alike_and_others_mostly_not() {
+    fn a_ranking_is_as_long_as_the_charter_ranks_or_as_the_model_knows() {
+        let charter = under(Policy::Borda { ranks: 3 });
+        assert_eq!(vote_of(&ranked(&[7, 1, 2, 9]), &charter), Vote::Ranking(vec![7, 1, 2]));
+        assert_eq!(vote_of(&ranked(&[7, 1]), &charter), Vote::Ranking(vec![7, 1]));
+        assert_eq!(vote_of(&ranked(&[7, 1, 10]), &charter), Vote::Abstain, "a class that there is not");
+        let class = Output::Class { class: 7, bytes: Bytes::new() };
+        assert_eq!(vote_of(&class, &charter), Vote::Ranking(vec![7]));
+    }
+
+    #[test]
+    fn numbers_vote_in_the_charters_fixed_point_or_not_at_all() {
+        let tensor = TensorBounds { length: 2, fraction_bits: 1, min: -10, max: 10 };
+        let policies = [
+            Policy::Median { tensor },
+            Policy::TrimmedMean { tensor },
+            Policy::Within { tensor, epsilon: 1, quorum: 1 },
+        ];
+        for policy in policies {
+            let vote = |values: &[f32]| vote_of(&Output::values(values.to_vec()), &under(policy));
+            assert_eq!(vote(&[0.5, -5.0]), Vote::Tensor(vec![1, -10]));
+            assert_eq!(vote(&[0.5, 5.5]), Vote::Abstain, "out of bounds");
+            assert_eq!(vote(&[0.5]), Vote::Abstain, "too short");
+            assert_eq!(vote(&[0.5, f32::NAN]), Vote::Abstain, "not a number");
+            assert_eq!(vote_of(&ranked(&[1]), &under(policy)), Vote::Abstain, "another kind of output");
+        }
+    }
+
+    #[test]
+    fn equal_outputs_vote_alike_under_exact_and_others_do_not() {
         let charter = charter("identity", 1 << 20);
         let vote = |bytes: &'static [u8]| vote_of(&Output::Canonical(Bytes::from_static(bytes)), &charter);
         assert_eq!(vote(b"one"), vote(b"one"));
         assert_ne!(vote(b"one"), vote(b"two"));
+        assert_eq!(vote_of(&Output::values(vec![0.0]), &charter), vote(b"\0\0\0\0"));
     }
 }

@@ -1,8 +1,13 @@
 //! The threads that prepare inputs and run the model. They know no requests, keys or votes.
 //!
 //! Every input carries the handle on which its answer goes back. Whatever happens to a thread, a handle is either used
-//! or dropped, so nobody waits in vain.
+//! or dropped, so nobody waits in vain. A worker that hangs or dies is replaced alone ([`watchdog`]); its batch fails
+//! alone.
 
+mod watchdog;
+mod worker;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -10,14 +15,14 @@ use std::time::{Duration, Instant};
 
 use dropbear_wire::v1::Tensor;
 use tokio::sync::oneshot;
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::batcher::{Batcher, Cancel, Limits, QueueFull, Step};
 use crate::metrics::{self, Metrics};
 use crate::model::{Model, ModelError, Output, Unusable};
 
-/// A worker loads its model anew after this many failures in a row.
-const FAILURES_MAX: u32 = 8;
+/// At most this many workers that hang are left behind; then the pool is stuck.
+pub const HUNG_MAX: usize = 8;
 /// A closing pool waits at most this long for a run of the model to end.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -30,8 +35,17 @@ pub struct Threads {
     pub workers: usize,
 }
 
+/// How long the model may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For one run.
+    pub infer: Duration,
+    /// For loading.
+    pub load: Duration,
+}
+
 /// What became of one input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Fate {
     /// The model's output.
     Output(Output),
@@ -39,10 +53,12 @@ pub enum Fate {
     Unusable(Unusable),
     /// The model failed on this input, alone.
     Failed(ModelError),
+    /// The model never came back from a run over this input and others: nobody knows which is to blame.
+    Lost(ModelError),
 }
 
 /// One input's fate, and how long the run of the model took that decided it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
     /// What became of the input.
     pub fate: Fate,
@@ -72,6 +88,17 @@ impl<I> Job<I> {
     }
 }
 
+/// Why inputs are not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no room.
+    #[error(transparent)]
+    Full(#[from] QueueFull),
+    /// Every worker hangs.
+    #[error("{HUNG_MAX} workers hang in the model: restart the node, and look at the model")]
+    Stuck,
+}
+
 /// A running pool. Dropping it drops what waits, and stops the threads; one whose model hangs is left behind.
 pub struct Pool<M: Model> {
     shared: Arc<Shared<M>>,
@@ -81,33 +108,43 @@ pub struct Pool<M: Model> {
 struct Shared<M: Model> {
     model: M,
     metrics: Metrics,
+    workers: usize,
+    timeouts: Timeouts,
     started: Instant,
     state: Mutex<State<M::Input>>,
     raw_ready: Condvar,
     batch_ready: Condvar,
+    /// A thread ended, or the pool closes.
     ended: Condvar,
 }
 
 struct State<I> {
     batcher: Batcher<Job<Tensor>, Job<I>>,
     closing: bool,
-    /// Threads that have not ended.
-    running: usize,
+    /// Decode threads that have not ended.
+    decoding: usize,
+    /// Workers that have neither ended nor been given up, by number.
+    live: BTreeSet<u64>,
+    /// Workers that were given up and have not ended.
+    hung: BTreeSet<u64>,
+    /// What live workers are doing.
+    runs: BTreeMap<u64, Run>,
+    next_worker: u64,
 }
 
-/// Counts one thread until it ends, however it ends.
-struct Running<M: Model>(Arc<Shared<M>>);
-
-impl<M: Model> Running<M> {
-    fn new(shared: &Arc<Shared<M>>) -> Self {
-        shared.lock().running += 1;
-        Self(Arc::clone(shared))
-    }
+/// What a worker is doing, and who waits for it.
+struct Run {
+    since: Instant,
+    limit: Duration,
+    replies: Vec<oneshot::Sender<Answered>>,
 }
 
-impl<M: Model> Drop for Running<M> {
+/// Counts one decode thread until it ends, however it ends.
+struct Decoding<M: Model>(Arc<Shared<M>>);
+
+impl<M: Model> Drop for Decoding<M> {
     fn drop(&mut self) {
-        self.0.lock().running -= 1;
+        self.0.lock().decoding -= 1;
         self.0.ended.notify_all();
     }
 }
@@ -116,39 +153,69 @@ impl<M: Model> Pool<M> {
     /// Starts the threads, and returns once every worker has loaded the model. Blocks.
     ///
     /// # Errors
-    /// [`ModelError`] if a worker cannot load the model.
-    pub fn start(model: M, limits: Limits, threads: Threads, metrics: Metrics) -> Result<Self, ModelError> {
+    /// [`ModelError`] if a worker cannot load the model, or not in time.
+    pub fn start(
+        model: M,
+        limits: Limits,
+        threads: Threads,
+        timeouts: Timeouts,
+        metrics: Metrics,
+    ) -> Result<Self, ModelError> {
+        let state = State {
+            batcher: Batcher::new(limits),
+            closing: false,
+            decoding: 0,
+            live: BTreeSet::new(),
+            hung: BTreeSet::new(),
+            runs: BTreeMap::new(),
+            next_worker: 0,
+        };
         let shared = Arc::new(Shared {
             model,
             metrics,
+            workers: threads.workers.max(1),
+            timeouts,
             started: Instant::now(),
-            state: Mutex::new(State { batcher: Batcher::new(limits), closing: false, running: 0 }),
+            state: Mutex::new(state),
             raw_ready: Condvar::new(),
             batch_ready: Condvar::new(),
             ended: Condvar::new(),
         });
         let mut pool = Self { shared, threads: Vec::new() };
         for _ in 0..threads.decode.max(1) {
-            pool.spawn("decode", |shared| decode(&shared))?;
+            pool.shared.lock().decoding += 1;
+            let decoding = Decoding(Arc::clone(&pool.shared));
+            let thread = std::thread::Builder::new().name("decode".into()).spawn(move || decode(&decoding.0));
+            pool.threads.push(thread.map_err(ModelError::new)?);
         }
-        let (loaded, loads) = mpsc::channel();
-        for _ in 0..threads.workers.max(1) {
-            let loaded = loaded.clone();
-            pool.spawn("worker", move |shared| work(&shared, &loaded))?;
-        }
-        drop(loaded);
-        let results: Vec<_> = loads.iter().take(threads.workers.max(1)).collect();
-        if results.len() < threads.workers.max(1) {
-            return Err(ModelError("the model panicked while it was loaded".into()));
-        }
-        results.into_iter().collect::<Result<(), _>>()?;
+        pool.load()?;
+        let shared = Arc::clone(&pool.shared);
+        let thread = std::thread::Builder::new().name("watchdog".into()).spawn(move || watchdog::watch(&shared));
+        pool.threads.push(thread.map_err(ModelError::new)?);
         Ok(pool)
     }
 
-    fn spawn(&mut self, role: &str, run: impl FnOnce(Arc<Shared<M>>) + Send + 'static) -> Result<(), ModelError> {
-        let running = Running::new(&self.shared);
-        let thread = std::thread::Builder::new().name(role.into()).spawn(move || run(Arc::clone(&running.0)));
-        self.threads.push(thread.map_err(ModelError::new)?);
+    /// Starts the workers, and waits until each has loaded the model.
+    fn load(&mut self) -> Result<(), ModelError> {
+        let (loaded, loads) = mpsc::channel();
+        for _ in 0..self.shared.workers {
+            worker::spawn(&self.shared, Some(loaded.clone())).map_err(ModelError::new)?;
+        }
+        drop(loaded);
+        let timeout = self.shared.timeouts.load;
+        let due = Instant::now() + timeout;
+        for _ in 0..self.shared.workers {
+            match loads.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(result) => result?,
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(ModelError("the model panicked while it was loaded".into()));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    self.shared.lock().give_up_all();
+                    return Err(ModelError(format!("the model did not load within {timeout:?}")));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -158,13 +225,24 @@ impl<M: Model> Pool<M> {
         &self.shared.model
     }
 
+    /// Whether any worker will ever run what is queued.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.shared.lock().is_stuck()
+    }
+
     /// Queues all of `jobs`, or none.
     ///
     /// # Errors
-    /// [`QueueFull`] if they do not fit.
-    pub fn admit(&self, jobs: Vec<Job<Tensor>>) -> Result<(), QueueFull> {
+    /// [`Refusal`] if they do not fit, or nobody would ever run them.
+    pub fn admit(&self, jobs: Vec<Job<Tensor>>) -> Result<(), Refusal> {
         let alone = jobs.len() == 1;
-        self.shared.lock().batcher.admit(jobs)?;
+        let mut state = self.shared.lock();
+        if state.is_stuck() {
+            return Err(Refusal::Stuck);
+        }
+        state.batcher.admit(jobs)?;
+        drop(state);
         if alone {
             self.shared.raw_ready.notify_one();
         } else {
@@ -182,16 +260,28 @@ impl<M: Model> Drop for Pool<M> {
         drop(state);
         self.shared.raw_ready.notify_all();
         self.shared.batch_ready.notify_all();
-        let waited = self.shared.ended.wait_timeout_while(self.shared.lock(), END_TIMEOUT, |state| state.running > 0);
+        self.shared.ended.notify_all();
+        let working = |state: &mut State<M::Input>| state.decoding > 0 || !state.live.is_empty();
+        let waited = self.shared.ended.wait_timeout_while(self.shared.lock(), END_TIMEOUT, working);
         if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
             error!("the model did not return within {END_TIMEOUT:?}; leaving its thread behind");
-            return;
         }
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 error!("a thread of the pool panicked");
             }
         }
+    }
+}
+
+impl<I> State<I> {
+    fn is_stuck(&self) -> bool {
+        self.live.is_empty() && self.hung.len() >= HUNG_MAX
+    }
+
+    fn give_up_all(&mut self) {
+        self.hung.append(&mut self.live);
+        self.runs.clear();
     }
 }
 
@@ -226,8 +316,8 @@ impl<M: Model> Shared<M> {
         self.batch_ready.notify_one();
     }
 
-    /// The next batch for an idle worker; none when the pool closes.
-    fn next_batch(&self) -> Option<Vec<Job<M::Input>>> {
+    /// The next batch for an idle worker, which then has a run; none when the pool closes.
+    fn next_batch(&self, worker: u64) -> Option<Vec<M::Input>> {
         let mut state = self.lock();
         loop {
             if state.closing {
@@ -235,7 +325,11 @@ impl<M: Model> Shared<M> {
             }
             let now_us = self.now_us();
             state = match state.batcher.step(now_us) {
-                Step::Run(jobs) => return Some(jobs),
+                Step::Run(jobs) => {
+                    let (inputs, replies) = jobs.into_iter().map(|job| (job.input, job.reply)).unzip();
+                    state.runs.insert(worker, Run { since: Instant::now(), limit: self.timeouts.infer, replies });
+                    return Some(inputs);
+                }
                 Step::Idle => self.batch_ready.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Step::WaitUntil(due_us) => {
                     let timeout = Duration::from_micros(due_us.saturating_sub(now_us));
@@ -268,85 +362,6 @@ fn decode<M: Model>(shared: &Shared<M>) {
                 Job { input: (), reply }.answer(Fate::Unusable(unusable));
             }
         }
-    }
-}
-
-fn work<M: Model>(shared: &Shared<M>, loaded: &mpsc::Sender<Result<(), ModelError>>) {
-    let mut worker = Worker { model: &shared.model, metrics: &shared.metrics, session: None, failures: 0 };
-    let result = worker.session().map(|_| ());
-    let failed = result.is_err();
-    // Nobody listens only if the pool gave up starting.
-    let _ = loaded.send(result);
-    while !failed && let Some(jobs) = shared.next_batch() {
-        worker.run(jobs);
-    }
-}
-
-/// One thread's session, loaded anew when it may be broken.
-struct Worker<'a, M: Model> {
-    model: &'a M,
-    metrics: &'a Metrics,
-    session: Option<M::Session>,
-    failures: u32,
-}
-
-impl<M: Model> Worker<'_, M> {
-    fn session(&mut self) -> Result<&mut M::Session, ModelError> {
-        match &mut self.session {
-            Some(session) => Ok(session),
-            none => {
-                let session = catch_unwind(AssertUnwindSafe(|| self.model.open()));
-                Ok(none.insert(session.unwrap_or_else(|_| Err(ModelError("the model panicked while loading".into())))?))
-            }
-        }
-    }
-
-    /// Runs the model on a batch; if that fails, on each input alone, so that one input cannot fail its neighbours.
-    fn run(&mut self, jobs: Vec<Job<M::Input>>) {
-        let (inputs, replies): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.input, job.reply)).unzip();
-        let started = Instant::now();
-        let fates: Vec<_> = match self.attempt(&inputs) {
-            Ok(outputs) => outputs.into_iter().map(Fate::Output).collect(),
-            Err(error) if inputs.len() == 1 => vec![Fate::Failed(error)],
-            Err(error) => {
-                warn!(%error, inputs = inputs.len(), "the model failed on a batch; trying its inputs one by one");
-                inputs.chunks(1).map(|input| self.alone(input)).collect()
-            }
-        };
-        self.metrics.stages.took(metrics::INFER, started.elapsed());
-        self.metrics.batch(inputs.len());
-        let compute_us = micros(started);
-        for (fate, reply) in fates.into_iter().zip(replies) {
-            // Whoever asked may be gone.
-            let _ = reply.send(Answered { fate, compute_us });
-        }
-    }
-
-    fn alone(&mut self, input: &[M::Input]) -> Fate {
-        match self.attempt(input).map(|outputs| outputs.into_iter().next()) {
-            Ok(Some(output)) => Fate::Output(output),
-            Ok(None) => Fate::Failed(ModelError("the model gave no output".into())),
-            Err(error) => Fate::Failed(error),
-        }
-    }
-
-    fn attempt(&mut self, inputs: &[M::Input]) -> Result<Vec<Output>, ModelError> {
-        let model = self.model;
-        let session = self.session()?;
-        // After a panic the session is dropped, so no broken one is used again.
-        let outputs = catch_unwind(AssertUnwindSafe(|| model.infer(session, inputs)));
-        let panicked = outputs.is_err();
-        let outputs = outputs.unwrap_or_else(|_| Err(ModelError("the model panicked".into())));
-        let outputs = outputs.and_then(|outputs| match outputs.len() {
-            count if count == inputs.len() => Ok(outputs),
-            count => Err(ModelError(format!("the model gave {count} outputs for {} inputs", inputs.len()))),
-        });
-        self.failures = if outputs.is_ok() { 0 } else { self.failures + 1 };
-        if panicked || self.failures >= FAILURES_MAX {
-            error!("loading the model anew");
-            (self.session, self.failures) = (None, 0);
-        }
-        outputs
     }
 }
 

@@ -11,32 +11,31 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dropbear_certificates::ballot::votes_root;
 use dropbear_certificates::request::output_commitment;
-use dropbear_certificates::{Answer, Ballot, BallotStatement, Digest, SecretKey, Vote};
-use dropbear_wire::convert::{GroupView, digest_bytes};
+use dropbear_certificates::{Answer, Ballot, BallotStatement, Digest, Vote};
+use dropbear_wire::convert::{self, GroupView, digest_bytes};
 use dropbear_wire::v1;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 use tracing::{debug, warn};
 
 use crate::admission::{AdmittedBatch, AdmittedItem, Terms, admit};
-use crate::journal::{Journal, JournalError, VoteKey};
+use crate::clerk::unix_ms;
+use crate::fleet::Lease;
+use crate::journal::{VoteKey, Votes};
 use crate::metrics::{self, Metrics};
-use crate::model::{Model, vote_of};
-use crate::pool::{Answered, Fate, Job, Pool};
-use crate::registrar::unix_ms;
-use crate::standing::{Claim, LedgerView, Standing};
+use crate::model::{ModelCard, vote_of};
+use crate::pool::{Answered, Fate, Job, Refusal};
+use crate::serving::Serving;
+use crate::siblings::serve::journal_status;
+use crate::standing::Standing;
 
 /// What all calls share.
-pub(crate) struct Service<M: Model> {
-    pub(crate) claim: Claim,
+pub(crate) struct Service {
+    pub(crate) serving: Arc<Serving>,
     pub(crate) genesis: Digest,
     pub(crate) lifetime_ms_max: u64,
-    pub(crate) key: Arc<SecretKey>,
-    pub(crate) view: watch::Receiver<LedgerView>,
-    pub(crate) journal: Journal,
+    pub(crate) votes: Votes,
     pub(crate) metrics: Metrics,
-    /// One per loaded version, as in the claim.
-    pub(crate) pools: Vec<Pool<M>>,
 }
 
 /// One item's answer, and how it came about.
@@ -54,23 +53,17 @@ fn key_of(item: &AdmittedItem, version: Digest) -> VoteKey {
     VoteKey { expiry_ms: item.expiry_ms, id: item.id, version }
 }
 
-fn journal_status(error: JournalError) -> Status {
-    let message = error.to_string();
-    match error {
-        JournalError::Forgotten(_) => Status::deadline_exceeded(message),
-        JournalError::Full => Status::resource_exhausted(message),
-        JournalError::Storage(_) | JournalError::Foreign => Status::unavailable(message),
+fn refusal_status(refusal: Refusal) -> Status {
+    match refusal {
+        Refusal::Full(_) => Status::resource_exhausted(refusal.to_string()),
+        Refusal::Stuck => Status::unavailable(refusal.to_string()),
     }
 }
 
-impl<M: Model> Service<M> {
-    fn standing(&self) -> Result<Standing, Status> {
-        let standing = self.claim.standing(&self.view.borrow());
-        standing.map_err(|problem| Status::failed_precondition(format!("the node is not ready: {problem}")))
-    }
-
-    fn version(&self, standing: &Standing) -> Digest {
-        self.claim.cards[standing.serving].version
+impl Service {
+    async fn serving(&self, asked: Option<&Digest>) -> Result<(Standing, Lease), Status> {
+        let soon = self.serving.soon(asked).await;
+        soon.map_err(|problem| Status::failed_precondition(format!("the node is not ready: {problem}")))
     }
 
     /// Admission hashes every input and the journal reads a file: both off the async threads.
@@ -79,18 +72,18 @@ impl<M: Model> Service<M> {
         request: v1::InferRequest,
         standing: &Standing,
     ) -> Result<(AdmittedBatch, Vec<Option<Answer>>), Status> {
-        let (service, charter, version) = (Arc::clone(self), standing.group.digest, self.version(standing));
+        let (service, charter, version) = (Arc::clone(self), standing.group.digest, standing.version);
         let begun = Instant::now();
         let admitting = tokio::task::spawn_blocking(move || {
             let terms = Terms {
                 genesis: &service.genesis,
-                group: &service.claim.group,
+                group: &service.serving.claim.group,
                 charter: &charter,
                 lifetime_ms_max: service.lifetime_ms_max,
                 now_ms: unix_ms(),
             };
             let batch = admit(request, &terms)?;
-            let known = service.journal.find(batch.items.iter().map(|item| key_of(item, version)));
+            let known = service.votes.find(batch.items.iter().map(|item| key_of(item, version)));
             Ok((batch, known.map_err(journal_status)?))
         });
         let admitted = admitting.await.map_err(|_| Status::internal("admission failed; send the batch again"))?;
@@ -104,6 +97,7 @@ impl<M: Model> Service<M> {
         batch: &mut AdmittedBatch,
         known: Vec<Option<Answer>>,
         standing: &Standing,
+        engine: &Lease,
     ) -> Result<Vec<Computed>, Status> {
         let (mut jobs, mut waiting) = (Vec::new(), Vec::with_capacity(known.len()));
         for (item, known) in batch.items.iter_mut().zip(known) {
@@ -114,13 +108,17 @@ impl<M: Model> Service<M> {
             }));
         }
         let (asked, begun) = (jobs.len(), Instant::now());
-        self.pools[standing.serving].admit(jobs).map_err(|full| Status::resource_exhausted(full.to_string()))?;
+        engine.admit(jobs).map_err(refusal_status)?;
         let (mut computed, mut failed) = (Vec::with_capacity(waiting.len()), 0);
         for (item, waiting) in batch.items.iter().zip(waiting) {
             computed.push(match waiting {
                 Ok(answer) => Computed { answer, again: true, output: Bytes::new(), compute_us: 0 },
                 Err(answered) => {
-                    let answered = answered.await.map_err(|_| Status::unavailable("the node is stopping"))?;
+                    let gone = |_| Status::unavailable("the worker is gone, or the node is stopping; ask again");
+                    let answered = answered.await.map_err(gone)?;
+                    if let Fate::Lost(error) = &answered.fate {
+                        return Err(Status::unavailable(format!("{error}; ask again")));
+                    }
                     failed += usize::from(matches!(answered.fate, Fate::Failed(_)));
                     judge(item, answered, &standing.group)
                 }
@@ -152,7 +150,7 @@ impl<M: Model> Service<M> {
             }
         }
         let begun = Instant::now();
-        let mut kept = self.journal.settle(unix_ms(), votes).await.map_err(journal_status)?.into_iter();
+        let mut kept = self.votes.settle(unix_ms(), votes).await.map_err(journal_status)?.into_iter();
         self.metrics.stages.took(metrics::JOURNAL, begun.elapsed());
         let stands = |(item, (waiting, output)): (&AdmittedItem, (Result<Answer, Digest>, Bytes))| match waiting {
             Ok(answer) => Ok((answer, output)),
@@ -169,26 +167,30 @@ impl<M: Model> Service<M> {
         let salted = batch.items.iter().map(|item| (&item.id, &item.vote_salt));
         let statement = BallotStatement {
             genesis: self.genesis,
-            group: self.claim.group.clone(),
+            group: standing.group.charter.group.clone(),
             charter: standing.group.digest,
             batch: batch.root,
             count: batch.items.len() as u64,
-            version: self.version(standing),
-            owner: self.claim.key,
+            version: standing.version,
+            owner: standing.key.public(),
             expiry_ms: batch.items.iter().map(|item| item.expiry_ms).max().unwrap_or(0),
             votes: votes_root(salted, &answers),
         };
-        Ballot::sign(statement, answers, &self.key)
+        Ballot::sign(statement, answers, &standing.key)
     }
 
     async fn answer(self: &Arc<Self>, request: v1::InferRequest) -> Result<v1::InferReply, Status> {
         let received = Instant::now();
-        let (standing, want_outputs) = (self.standing()?, request.want_outputs);
+        // Admission refuses what names no charter.
+        let (asked, want_outputs) = (convert::digest(&request.charter, "charter").ok(), request.want_outputs);
+        let (standing, engine) = self.serving(asked.as_ref()).await?;
         let (mut batch, known) = self.admit(request, &standing).await?;
-        let computed = self.compute(&mut batch, known, &standing).await?;
+        let computed = self.compute(&mut batch, known, &standing, &engine).await?;
+        // An unloaded version waits for its batches alone, not for the disk.
+        drop(engine);
         let again = computed.iter().filter(|computed| computed.again).count();
         let compute_us = computed.iter().map(|computed| computed.compute_us).max().unwrap_or(0);
-        let (answers, outputs) = self.settle(&batch, self.version(&standing), computed).await?;
+        let (answers, outputs) = self.settle(&batch, standing.version, computed).await?;
         let abstained = answers.iter().filter(|answer| answer.vote == Vote::Abstain).count();
         self.metrics.requests("again", again);
         self.metrics.requests("abstained", abstained);
@@ -216,7 +218,7 @@ fn judge(item: &AdmittedItem, answered: Answered, group: &GroupView) -> Computed
             debug!(request = %item.id, %reason, "abstaining: the input is unusable");
             (Vote::Abstain, Bytes::new())
         }
-        Fate::Failed(error) => {
+        Fate::Failed(error) | Fate::Lost(error) => {
             warn!(request = %item.id, %error, "abstaining: the model failed on this input alone");
             (Vote::Abstain, Bytes::new())
         }
@@ -226,10 +228,10 @@ fn judge(item: &AdmittedItem, answered: Answered, group: &GroupView) -> Computed
 }
 
 /// What tonic serves.
-pub(crate) struct Handler<M: Model>(pub(crate) Arc<Service<M>>);
+pub(crate) struct Handler(pub(crate) Arc<Service>);
 
 #[tonic::async_trait]
-impl<M: Model> v1::model_node_server::ModelNode for Handler<M> {
+impl v1::model_node_server::ModelNode for Handler {
     async fn infer(&self, request: Request<v1::InferRequest>) -> Result<Response<v1::InferReply>, Status> {
         let request = request.into_inner();
         let requests = request.items.len();
@@ -242,20 +244,24 @@ impl<M: Model> v1::model_node_server::ModelNode for Handler<M> {
     }
 
     async fn describe(&self, _: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeReply>, Status> {
-        let Claim { owner, key, group, cards } = &self.0.claim;
-        let standing = self.0.claim.standing(&self.0.view.borrow());
-        let card = standing.as_ref().map_or(self.0.claim.newest(), |standing| &cards[standing.serving]);
-        let problem = standing.err().map(|problem| problem.to_string());
+        let serving = &self.0.serving;
+        let (claim, now) = (&serving.claim, serving.now(None));
+        let problem = now.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        let (key, card) = match &now {
+            Ok((standing, lease)) => (standing.key.public(), Some(lease.card().clone())),
+            Err(_) => (claim.key(), None),
+        };
+        let of_card = |text: fn(&ModelCard) -> String| card.as_ref().map(text).unwrap_or_default();
         Ok(Response::new(v1::DescribeReply {
-            owner: owner.clone(),
+            owner: claim.owner.clone(),
             owner_key: Bytes::copy_from_slice(key.as_bytes()),
-            group: group.clone(),
-            model: card.name.clone(),
-            label: card.label.clone(),
-            version: digest_bytes(&card.version),
-            backend: card.backend.into(),
-            ready: problem.is_none(),
-            problem: problem.unwrap_or_default(),
+            group: claim.group.clone(),
+            model: of_card(|card| card.name.clone()),
+            label: of_card(|card| card.label.clone()),
+            version: card.as_ref().map(|card| digest_bytes(&card.version)).unwrap_or_default(),
+            backend: of_card(|card| card.backend.into()),
+            ready: card.is_some(),
+            problem,
         }))
     }
 }

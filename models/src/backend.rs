@@ -1,6 +1,7 @@
 //! What runs a model: a small trait, and the backends that live in this process.
 
 pub mod identity;
+pub mod linear;
 pub mod onnx;
 
 use thiserror::Error;

@@ -45,8 +45,11 @@ pub enum OpenError {
     /// The backend.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The model runs on ONNX Runtime, and there is none.
+    #[error("the model runs on ONNX Runtime: name the path of libonnxruntime")]
+    NoRuntime,
     /// The model does another task.
-    #[error("model `{name}` does not classify images")]
+    #[error("model `{name}` does another task")]
     OtherTask {
         /// The model.
         name: String,
@@ -108,6 +111,7 @@ impl Classifier {
         let artefact = task.artefact.read(directory)?;
         let backend = match task.backend {
             BackendKind::Onnx => Onnx::load(runtime, &artefact, options)?,
+            BackendKind::Linear => return Err(OpenError::OtherTask { name: manifest.name.clone() }),
         };
         Self::new(manifest, Box::new(backend))
     }
@@ -198,7 +202,7 @@ impl Classifier {
 fn classification(manifest: &Manifest) -> Result<ImageClassification, OpenError> {
     match &manifest.task {
         Task::ImageClassification(task) => Ok(task.clone()),
-        Task::Identity => Err(OpenError::OtherTask { name: manifest.name.clone() }),
+        Task::Identity | Task::Vector(_) => Err(OpenError::OtherTask { name: manifest.name.clone() }),
     }
 }
 
@@ -222,7 +226,7 @@ fn check_tensors(name: &str, task: &ImageClassification, backend: &dyn Backend) 
 }
 
 /// Whether a specification allows any batch of tensors of shape `item`.
-fn fits(shape: &[Option<usize>], item: &[usize]) -> bool {
+pub(crate) fn fits(shape: &[Option<usize>], item: &[usize]) -> bool {
     match shape.split_first() {
         Some((_, rest)) => {
             rest.len() == item.len() && (rest.iter().zip(item)).all(|(want, got)| want.is_none_or(|want| want == *got))

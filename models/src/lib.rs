@@ -6,10 +6,12 @@
 //! ```
 //!
 //! This crate knows no keys, votes or networks, starts no thread and needs no async runtime. A [`Manifest`] says what
-//! a model is; a [`Backend`] runs it; a [`Classifier`] is the two together for image classification. [`convert`] turns
-//! published weights into artefacts.
+//! a model is, and its [`Card`] tells people; a [`Backend`] runs it; a [`Classifier`] is the two together for image
+//! classification, [`Vectors`] for numbers. A [`Store`] keeps versions by digest. [`convert`] turns published weights
+//! into artefacts.
 
 pub mod backend;
+pub mod card;
 pub mod classify;
 pub mod convert;
 pub mod image;
@@ -17,14 +19,20 @@ pub mod labels;
 pub mod manifest;
 pub mod preprocess;
 pub mod scores;
+pub mod store;
 pub mod tensor;
+pub mod vector;
 
 pub use backend::identity::Identity;
+pub use backend::linear::Linear;
 pub use backend::onnx::{Onnx, OnnxOptions, Runtime, RuntimeError};
 pub use backend::{Backend, BackendError, Description, TensorSpec};
+pub use card::{Card, CardError};
 pub use classify::{Classification, Classifier, ClassifyError, OpenError};
 pub use image::{DecodedImage, ImageError};
 pub use labels::{Labels, LabelsError};
-pub use manifest::{Artefact, ImageClassification, ImageInput, Manifest, ManifestError, Task};
+pub use manifest::{Artefact, ImageClassification, ImageInput, Manifest, ManifestError, Task, VectorKind, VectorTask};
 pub use preprocess::{ModelInput, Preprocessor};
+pub use store::{Store, StoreError, Stored};
 pub use tensor::{DataType, Tensor, TensorData, TensorError};
+pub use vector::{VectorError, Vectors};

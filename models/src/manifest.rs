@@ -22,15 +22,25 @@
 //! tensor = "logits"
 //! classes = 1000
 //! labels = "imagenet-1k.json"
+//!
+//! [card]
+//! file = "card.md"
+//! blake3 = "…64 hexadecimal digits…"
 //! ```
+//!
+//! Tasks `regression` and `embedding` take `input = { tensor, shape }` and `output = { tensor, length }`, on the backend
+//! `onnx` or `linear`.
 
 mod file;
+mod tables;
 mod version;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+use crate::card::{CARD_BYTES_MAX, Card, CardError};
 
 /// The longest manifest that is read, in bytes.
 pub const MANIFEST_BYTES_MAX: u64 = 64 << 10;
@@ -40,6 +50,11 @@ pub const ARTEFACT_BYTES_MAX: u64 = (2 << 30) - 1;
 pub const SIDE_MAX: u32 = 4096;
 /// The most classes of one task.
 pub const CLASSES_MAX: u32 = 1 << 20;
+
+/// The most values of one input or output vector.
+pub const VALUES_MAX: u32 = 1 << 24;
+/// The most dimensions of an input.
+pub const DIMENSIONS_MAX: usize = 8;
 
 /// What a model is. Parsed, so each field is within its bounds.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +67,8 @@ pub struct Manifest {
     pub lineage: String,
     /// What it does, with what that task needs to know.
     pub task: Task,
+    /// The model's card, see [`Card`]; part of the version where there is one.
+    pub card: Option<Artefact>,
 }
 
 /// What a model does.
@@ -61,6 +78,36 @@ pub enum Task {
     Identity,
     /// Says which class a picture belongs to.
     ImageClassification(ImageClassification),
+    /// Maps numbers to numbers.
+    Vector(VectorTask),
+}
+
+/// What the numbers that a model returns mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VectorKind {
+    /// Each is an estimate of something.
+    Regression,
+    /// Together they are a place in a space in which likeness is nearness.
+    Embedding,
+}
+
+/// How numbers become numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VectorTask {
+    /// What the result means.
+    pub kind: VectorKind,
+    /// What runs the artefact.
+    pub backend: BackendKind,
+    /// The weights and the graph.
+    pub artefact: Artefact,
+    /// The tensor of inputs, `[batch, shape…]`.
+    pub input_tensor: String,
+    /// One input's dimensions, without the batch.
+    pub input_shape: Vec<u32>,
+    /// The tensor of results, `[batch, length]`.
+    pub output_tensor: String,
+    /// How many numbers one result has.
+    pub length: u32,
 }
 
 /// How a picture becomes class scores.
@@ -85,6 +132,8 @@ pub struct ImageClassification {
 pub enum BackendKind {
     /// ONNX Runtime.
     Onnx,
+    /// One matrix and a bias, see [`Linear`](crate::Linear).
+    Linear,
 }
 
 /// A file beside the manifest, named by its content.
@@ -156,6 +205,52 @@ pub enum ManifestError {
         /// The file's digest, in hexadecimal.
         got: String,
     },
+    /// The card is no card, or another model's.
+    #[error("{path}: {source}")]
+    Card {
+        /// The card.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CardError,
+    },
+}
+
+impl Task {
+    /// Its name, as charters and manifests write it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::ImageClassification(_) => "image-classification",
+            Self::Vector(VectorTask { kind: VectorKind::Regression, .. }) => "regression",
+            Self::Vector(VectorTask { kind: VectorKind::Embedding, .. }) => "embedding",
+        }
+    }
+
+    /// The weights and the graph, where the model has any.
+    pub const fn artefact(&self) -> Option<&Artefact> {
+        match self {
+            Self::Identity => None,
+            Self::ImageClassification(task) => Some(&task.artefact),
+            Self::Vector(task) => Some(&task.artefact),
+        }
+    }
+}
+
+impl BackendKind {
+    /// Its name, as manifests write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+            Self::Linear => "linear",
+        }
+    }
+}
+
+impl VectorTask {
+    /// How many numbers one input has.
+    pub fn input_values(&self) -> usize {
+        self.input_shape.iter().map(|length| *length as usize).product()
+    }
 }
 
 impl Manifest {
@@ -187,10 +282,23 @@ impl Manifest {
     ///
     /// BLAKE3 in key-derivation mode, context `dropbear 1 model version`, over fields that each follow their length
     /// as a little-endian `u64`: task, name, licence, lineage, and then, for image classification: backend, artefact
-    /// digest, input tensor, side, crop margin, mean, scale, output tensor, classes. Numbers are four bytes,
-    /// little-endian.
+    /// digest, input tensor, side, crop margin, mean, scale, output tensor, classes; for regression and embedding:
+    /// backend, artefact digest, input tensor, input shape, output tensor, length. Numbers are four bytes,
+    /// little-endian. Where there is a card, the text `card` and the card's digest follow.
     pub fn version_digest(&self) -> [u8; 32] {
         version::digest(self)
+    }
+
+    /// Reads the model's card from the manifest's directory, checks its digest and that it speaks of this model.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is another one, is too long, or is no card of this model.
+    pub fn read_card(&self, directory: &Path) -> Result<Option<Card>, ManifestError> {
+        let Some(artefact) = &self.card else { return Ok(None) };
+        let path = directory.join(&artefact.file);
+        let bytes = artefact.read_bounded(directory, CARD_BYTES_MAX)?;
+        let card = Card::parse(&bytes).and_then(|card| card.check(self).map(|()| card));
+        card.map(Some).map_err(|source| ManifestError::Card { path, source })
     }
 }
 
@@ -200,17 +308,29 @@ impl Artefact {
     /// # Errors
     /// When the file cannot be read or is another one.
     pub fn read(&self, directory: &Path) -> Result<Vec<u8>, ManifestError> {
+        self.read_bounded(directory, ARTEFACT_BYTES_MAX)
+    }
+
+    fn read_bounded(&self, directory: &Path, bytes_max: u64) -> Result<Vec<u8>, ManifestError> {
         let path = directory.join(&self.file);
-        let bytes = read(&path, ARTEFACT_BYTES_MAX)?;
-        let got = blake3::hash(&bytes);
-        if got != self.blake3 {
-            return Err(ManifestError::Digest {
-                path,
-                expected: blake3::Hash::from_bytes(self.blake3).to_string(),
-                got: got.to_string(),
-            });
+        let bytes = read(&path, bytes_max)?;
+        self.is(&blake3::hash(&bytes), &path).map(|()| bytes)
+    }
+
+    /// Checks the digest of the file at `path` without holding it in memory.
+    pub(crate) fn check(&self, path: &Path) -> Result<(), ManifestError> {
+        let mut hasher = blake3::Hasher::new();
+        let hashed = std::fs::File::open(path).and_then(|file| hasher.update_reader(file).map(|_| ()));
+        hashed.map_err(|source| ManifestError::Read { path: path.to_owned(), source })?;
+        self.is(&hasher.finalize(), path)
+    }
+
+    fn is(&self, got: &blake3::Hash, path: &Path) -> Result<(), ManifestError> {
+        if *got == self.blake3 {
+            return Ok(());
         }
-        Ok(bytes)
+        let expected = blake3::Hash::from_bytes(self.blake3).to_string();
+        Err(ManifestError::Digest { path: path.to_owned(), expected, got: got.to_string() })
     }
 }
 

@@ -9,6 +9,7 @@ use crate::MESSAGE_BYTES_MAX;
 use crate::v1::coordinator_client::CoordinatorClient;
 use crate::v1::ledger_client::LedgerClient;
 use crate::v1::model_node_client::ModelNodeClient;
+use crate::v1::siblings_client::SiblingsClient;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -29,6 +30,13 @@ pub fn model_node(address: SocketAddr) -> ModelNodeClient<Channel> {
 #[must_use]
 pub fn coordinator(address: SocketAddr) -> CoordinatorClient<Channel> {
     let client = CoordinatorClient::new(channel(address));
+    client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// A client of the sibling node at `address`; connects at the first call and again after failures.
+#[must_use]
+pub fn siblings(address: SocketAddr) -> SiblingsClient<Channel> {
+    let client = SiblingsClient::new(channel(address));
     client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 

@@ -12,7 +12,9 @@ type KeyBytes = [u8; 72];
 
 const VOTES: TableDefinition<'_, &KeyBytes, &[u8]> = TableDefinition::new("votes");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// One after the other: each of the owner's keys with the genesis.
 const IDENTITY: &str = "owner and genesis";
+const IDENTITY_BYTES: usize = 64;
 const FLOOR: &str = "floor_ms";
 /// redb would otherwise take a gibibyte.
 const CACHE_BYTES: usize = 32 << 20;
@@ -63,25 +65,29 @@ fn decode(bytes: &[u8]) -> Result<Answer, JournalError> {
 }
 
 impl Store {
-    pub(super) fn open(path: &Path, owner: &PublicKey, genesis: &Digest) -> Result<Self, JournalError> {
+    pub(super) fn open(path: &Path, keys: &[PublicKey], genesis: &Digest) -> Result<Self, JournalError> {
         let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(storage)?;
         let store = Self { database };
-        store.claim(&[owner.as_bytes().as_slice(), genesis.as_bytes()].concat())?;
+        let identity = |key: &PublicKey| [key.as_bytes().as_slice(), genesis.as_bytes()].concat();
+        store.claim(&keys.iter().map(identity).collect::<Vec<_>>())?;
         Ok(store)
     }
 
-    /// Makes the file this owner's, or finds that it is.
-    fn claim(&self, identity: &[u8]) -> Result<(), JournalError> {
+    /// Makes the file this owner's, or finds that it is: one of the identities under which it is kept is among these.
+    fn claim(&self, identities: &[Vec<u8>]) -> Result<(), JournalError> {
         let transaction = self.database.begin_write().map_err(storage)?;
         {
             transaction.open_table(VOTES).map_err(storage)?;
             let mut meta = transaction.open_table(META).map_err(storage)?;
-            let known = meta.get(IDENTITY).map_err(storage)?.map(|known| known.value() == identity);
-            match known {
-                Some(true) => {}
-                Some(false) => return Err(JournalError::Foreign),
-                None => drop(meta.insert(IDENTITY, identity).map_err(storage)?),
+            let known = meta.get(IDENTITY).map_err(storage)?.map(|known| known.value().to_vec()).unwrap_or_default();
+            let mut known: Vec<&[u8]> = known.chunks_exact(IDENTITY_BYTES).collect();
+            if !known.is_empty() && !identities.iter().any(|identity| known.contains(&&identity[..])) {
+                return Err(JournalError::Foreign);
             }
+            known.extend(identities.iter().map(Vec::as_slice));
+            known.sort_unstable();
+            known.dedup();
+            meta.insert(IDENTITY, known.concat().as_slice()).map_err(storage)?;
         }
         transaction.commit().map_err(storage)
     }

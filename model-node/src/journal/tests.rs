@@ -7,7 +7,7 @@ const NOW_MS: u64 = 1_800_000_000_000;
 
 fn open(folder: &TempDir) -> Journal {
     let owner = SecretKey::from_seed(&[1; 32]).public();
-    Journal::open(&folder.path().join("votes.redb"), &owner, &Digest::of(b"genesis")).unwrap()
+    Journal::open(&folder.path().join("votes.redb"), &[owner], &Digest::of(b"genesis")).unwrap()
 }
 
 fn key(id: u8, expiry_ms: u64) -> VoteKey {
@@ -87,9 +87,22 @@ fn a_journal_has_one_owner_and_one_process() {
     let path = folder.path().join("votes.redb");
     let journal = open(&folder);
     let owner = SecretKey::from_seed(&[1; 32]).public();
-    assert!(matches!(Journal::open(&path, &owner, &Digest::of(b"genesis")), Err(JournalError::Storage(_))));
+    assert!(matches!(Journal::open(&path, &[owner], &Digest::of(b"genesis")), Err(JournalError::Storage(_))));
     drop(journal);
     let other = SecretKey::from_seed(&[2; 32]).public();
-    let foreign = Journal::open(&path, &other, &Digest::of(b"genesis"));
+    let foreign = Journal::open(&path, &[other], &Digest::of(b"genesis"));
     assert_eq!(foreign.unwrap_err(), JournalError::Foreign);
+}
+
+#[test]
+fn a_new_key_takes_over_what_the_old_one_voted() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("votes.redb");
+    drop(open(&folder));
+    let (old, new) = (SecretKey::from_seed(&[1; 32]).public(), SecretKey::from_seed(&[2; 32]).public());
+    let genesis = Digest::of(b"genesis");
+    drop(Journal::open(&path, &[old, new], &genesis).unwrap());
+    drop(Journal::open(&path, &[new], &genesis).unwrap());
+    let bazaar = Journal::open(&path, &[new], &Digest::of(b"bazaar"));
+    assert_eq!(bazaar.unwrap_err(), JournalError::Foreign);
 }

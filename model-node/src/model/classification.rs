@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use dropbear_certificates::Digest;
+use dropbear_certificates::policy::RANKS_MAX;
 use dropbear_models::{
     Classification, Classifier, DecodedImage, ImageClassification, Manifest, ModelInput, OnnxOptions, Preprocessor,
     Runtime,
 };
 use dropbear_wire::v1::Tensor;
 
-use super::{Model, ModelCard, ModelError, Output, Unusable, default_label};
+use super::{Model, ModelCard, ModelError, Output, Unusable, describe};
 
 /// The name of the one input tensor.
 pub const INPUT_NAME: &str = "image";
@@ -35,16 +36,7 @@ impl ImageClassifier {
         runtime: Runtime,
         options: OnnxOptions,
     ) -> Self {
-        let version = Digest(manifest.version_digest());
-        let card = ModelCard {
-            name: manifest.name.clone(),
-            label: default_label(&version),
-            version,
-            task: "image-classification",
-            classes: Some(task.classes),
-            backend: "onnx",
-        };
-        Self { card, task, manifest: path.to_owned(), runtime, options }
+        Self { card: describe(manifest), task, manifest: path.to_owned(), runtime, options }
     }
 }
 
@@ -66,9 +58,9 @@ impl Model for ImageClassifier {
         // The ledger names the version that was read at the start.
         if Digest(classifier.manifest().version_digest()) != self.card.version {
             let path = self.manifest.display();
-            return Err(ModelError(format!("{path} has changed: restart the node to publish the new version")));
+            return Err(ModelError(format!("{path} has changed: it is another version now")));
         }
-        Ok(classifier.with_top(1))
+        Ok(classifier.with_top(RANKS_MAX))
     }
 
     fn prepare(&self, preprocessor: &mut Preprocessor, tensor: Tensor) -> Result<ModelInput, Unusable> {
@@ -83,7 +75,8 @@ impl Model for ImageClassifier {
 
 fn output(classification: Classification) -> Output {
     let bytes: Vec<u8> = classification.logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
-    Output::Class { class: classification.class, bytes: bytes.into() }
+    let classes = classification.top.iter().map(|(class, _)| *class).collect();
+    Output::Ranking { classes, bytes: bytes.into() }
 }
 
 /// The picture in a tensor: an encoded JPEG or PNG (`BYTES` of shape `[]`), or raw RGB rows (`UINT8` of shape

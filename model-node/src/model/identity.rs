@@ -1,13 +1,14 @@
 //! The model that returns its input: for tests, and for benchmarks of everything but inference.
+//!
+//! Numbers (`FP32`) come back as numbers, so that groups of every policy but those on classes can be made of it.
 
-use bytes::Bytes;
-use dropbear_certificates::Digest;
 use dropbear_models::Manifest;
 use dropbear_wire::v1::Tensor;
 
-use super::{Model, ModelCard, ModelError, Output, Unusable, default_label};
+use super::numbers::numbers;
+use super::{Model, ModelCard, ModelError, Output, Unusable, describe};
 
-/// Returns its input's data.
+/// Returns its input.
 #[derive(Clone, Debug)]
 pub struct Identity {
     card: ModelCard,
@@ -17,14 +18,12 @@ impl Identity {
     /// The identity model with this manifest.
     #[must_use]
     pub fn new(manifest: &Manifest) -> Self {
-        let version = Digest(manifest.version_digest());
-        let (name, label) = (manifest.name.clone(), default_label(&version));
-        Self { card: ModelCard { name, label, version, task: "identity", classes: None, backend: "identity" } }
+        Self { card: describe(manifest) }
     }
 }
 
 impl Model for Identity {
-    type Input = Bytes;
+    type Input = Output;
     type Preparer = ();
     type Session = ();
 
@@ -38,11 +37,15 @@ impl Model for Identity {
         Ok(())
     }
 
-    fn prepare(&self, (): &mut (), tensor: Tensor) -> Result<Bytes, Unusable> {
-        Ok(tensor.data)
+    fn prepare(&self, (): &mut (), tensor: Tensor) -> Result<Output, Unusable> {
+        if tensor.datatype != "FP32" {
+            return Ok(Output::Canonical(tensor.data));
+        }
+        let values = numbers(&tensor.data)?;
+        Ok(Output::Values { values, bytes: tensor.data })
     }
 
-    fn infer(&self, (): &mut (), inputs: &[Bytes]) -> Result<Vec<Output>, ModelError> {
-        Ok(inputs.iter().cloned().map(Output::Canonical).collect())
+    fn infer(&self, (): &mut (), inputs: &[Output]) -> Result<Vec<Output>, ModelError> {
+        Ok(inputs.to_vec())
     }
 }

@@ -60,6 +60,11 @@ impl Model for Moody {
 
 const LIMITS: Limits = Limits { batch_size_max: 4, batch_delay_us: 50, queue_items_max: 64 };
 const THREADS: Threads = Threads { decode: 2, workers: 2 };
+const TIMEOUTS: Timeouts = Timeouts { infer: Duration::from_secs(30), load: Duration::from_secs(30) };
+
+fn start<M: Model>(model: M, threads: Threads, timeouts: Timeouts) -> Result<Pool<M>, ModelError> {
+    Pool::start(model, LIMITS, threads, timeouts, Metrics::register(&mut Default::default()))
+}
 
 fn job(data: &str) -> (Job<Tensor>, oneshot::Receiver<Answered>) {
     let (reply, answer) = oneshot::channel();
@@ -67,7 +72,7 @@ fn job(data: &str) -> (Job<Tensor>, oneshot::Receiver<Answered>) {
     (Job { input, reply }, answer)
 }
 
-fn ask(pool: &Pool<Moody>, data: &[&str]) -> Vec<Fate> {
+fn ask<M: Model>(pool: &Pool<M>, data: &[&str]) -> Vec<Fate> {
     let (jobs, answers): (Vec<_>, Vec<_>) = data.iter().map(|data| job(data)).unzip();
     pool.admit(jobs).unwrap();
     answers.into_iter().map(|answer| answer.blocking_recv().unwrap().fate).collect()
@@ -84,9 +89,7 @@ fn is_right(data: &str, fate: &Fate) -> bool {
 #[test]
 fn one_bad_input_fails_alone_and_the_session_is_replaced_after_a_panic() {
     let (model, opened) = Moody::new();
-    let pool =
-        Pool::start(model, LIMITS, Threads { decode: 1, workers: 1 }, Metrics::register(&mut Default::default()))
-            .unwrap();
+    let pool = start(model, Threads { decode: 1, workers: 1 }, TIMEOUTS).unwrap();
     assert_eq!(opened.load(Ordering::SeqCst), 1);
     let data = ["o1", "p2", "o3", "u4", "d5", "f6", "o7"];
     for (data, fate) in data.iter().zip(ask(&pool, &data)) {
@@ -98,10 +101,8 @@ fn one_bad_input_fails_alone_and_the_session_is_replaced_after_a_panic() {
 #[test]
 fn a_worker_that_keeps_failing_loads_its_model_anew() {
     let (model, opened) = Moody::new();
-    let pool =
-        Pool::start(model, LIMITS, Threads { decode: 1, workers: 1 }, Metrics::register(&mut Default::default()))
-            .unwrap();
-    for _ in 0..FAILURES_MAX {
+    let pool = start(model, Threads { decode: 1, workers: 1 }, TIMEOUTS).unwrap();
+    for _ in 0..worker::FAILURES_MAX {
         assert_eq!(ask(&pool, &["f"]), [Fate::Failed(ModelError("failed".into()))]);
     }
     ask(&pool, &["o"]);
@@ -111,13 +112,137 @@ fn a_worker_that_keeps_failing_loads_its_model_anew() {
 #[test]
 fn closing_drops_what_waits_and_nobody_waits_in_vain() {
     let (model, _) = Moody::new();
-    let pool = Pool::start(model, LIMITS, THREADS, Metrics::register(&mut Default::default())).unwrap();
+    let pool = start(model, THREADS, TIMEOUTS).unwrap();
     let (jobs, answers): (Vec<_>, Vec<_>) = (0..64).map(|_| job("o")).unzip();
     pool.admit(jobs).unwrap();
     drop(pool);
     for mut answer in answers {
         assert_ne!(answer.try_recv(), Err(TryRecvError::Empty), "answered or dropped");
     }
+}
+
+/// Echoes, but hangs on inputs that begin with `h`, until it is let go.
+struct Hanging {
+    echo: Moody,
+    let_go: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Model for Hanging {
+    type Input = Bytes;
+    type Preparer = ();
+    type Session = ();
+
+    fn card(&self) -> &ModelCard {
+        self.echo.card()
+    }
+
+    fn preparer(&self) {}
+
+    fn open(&self) -> Result<(), ModelError> {
+        self.echo.open()
+    }
+
+    fn prepare(&self, (): &mut (), tensor: Tensor) -> Result<Bytes, Unusable> {
+        self.echo.prepare(&mut (), tensor)
+    }
+
+    fn infer(&self, (): &mut (), inputs: &[Bytes]) -> Result<Vec<Output>, ModelError> {
+        if inputs.iter().any(|input| input.starts_with(b"h")) {
+            // Ends with an error when the test is over.
+            let _ = self.let_go.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        }
+        self.echo.infer(&mut (), inputs)
+    }
+}
+
+const IMPATIENT: Timeouts = Timeouts { infer: Duration::from_millis(40), load: Duration::from_secs(30) };
+
+#[test]
+fn a_worker_that_hangs_is_replaced_alone_and_its_late_answer_is_nobodys() {
+    let (echo, opened) = Moody::new();
+    let (let_go, waits) = mpsc::channel();
+    let hanging = Hanging { echo, let_go: Mutex::new(waits) };
+    let pool = start(hanging, Threads { decode: 1, workers: 1 }, IMPATIENT).unwrap();
+    let fates = ask(&pool, &["h1"]);
+    assert!(matches!(&fates[..], [Fate::Failed(error)] if error.0.contains("did not answer within")), "{fates:?}");
+    assert!(is_right("o2", &ask(&pool, &["o2"])[0]), "by the worker's successor");
+    assert_eq!(opened.load(Ordering::SeqCst), 2);
+    let_go.send(()).unwrap();
+    let gone = |state: &mut State<Bytes>| !state.hung.is_empty();
+    drop(pool.shared.ended.wait_while(pool.shared.lock(), gone).unwrap());
+    assert!(is_right("o3", &ask(&pool, &["o3"])[0]));
+    assert_eq!(pool.shared.lock().live.len(), 1, "the one that came back has ended");
+}
+
+#[test]
+fn of_a_batch_that_hangs_nobody_knows_who_is_to_blame() {
+    let (_let_go, waits) = mpsc::channel();
+    let hanging = Hanging { echo: Moody::new().0, let_go: Mutex::new(waits) };
+    let pool = start(hanging, Threads { decode: 1, workers: 1 }, IMPATIENT).unwrap();
+    let (first, first_answer) = job("h1");
+    pool.admit(vec![first]).unwrap();
+    while pool.shared.lock().runs.is_empty() {
+        std::thread::yield_now();
+    }
+    // They gather while the worker hangs.
+    let fates = ask(&pool, &["h2", "o3", "o4"]);
+    assert!(matches!(first_answer.blocking_recv().unwrap().fate, Fate::Failed(_)));
+    assert!(fates.iter().all(|fate| matches!(fate, Fate::Lost(_))), "{fates:?}");
+}
+
+#[test]
+fn a_pool_whose_workers_all_hang_says_so() {
+    let (let_go, waits) = mpsc::channel();
+    let hanging = Hanging { echo: Moody::new().0, let_go: Mutex::new(waits) };
+    let pool = start(hanging, Threads { decode: 1, workers: 1 }, IMPATIENT).unwrap();
+    for _ in 0..HUNG_MAX {
+        assert!(matches!(ask(&pool, &["h"])[..], [Fate::Failed(_)]));
+    }
+    drop(pool.shared.ended.wait_while(pool.shared.lock(), |state| !state.is_stuck()).unwrap());
+    assert_eq!(pool.admit(vec![job("o").0]), Err(Refusal::Stuck));
+    (0..HUNG_MAX).for_each(|_| let_go.send(()).unwrap());
+    // Once they come back there is room for successors.
+    while pool.is_stuck() {
+        std::thread::yield_now();
+    }
+    assert!(is_right("o", &ask(&pool, &["o"])[0]));
+}
+
+/// Never loads.
+struct Heavy(Moody, Mutex<mpsc::Receiver<()>>);
+
+impl Model for Heavy {
+    type Input = ();
+    type Preparer = ();
+    type Session = ();
+
+    fn card(&self) -> &ModelCard {
+        self.0.card()
+    }
+
+    fn preparer(&self) {}
+
+    fn open(&self) -> Result<(), ModelError> {
+        // Ends with an error when the test is over.
+        let _ = self.1.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        Ok(())
+    }
+
+    fn prepare(&self, (): &mut (), _: Tensor) -> Result<(), Unusable> {
+        Ok(())
+    }
+
+    fn infer(&self, (): &mut (), _: &[()]) -> Result<Vec<Output>, ModelError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn a_model_that_does_not_load_in_time_is_given_up() {
+    let (_never, waits) = mpsc::channel();
+    let timeouts = Timeouts { load: Duration::from_millis(20), ..TIMEOUTS };
+    let Err(error) = start(Heavy(Moody::new().0, Mutex::new(waits)), THREADS, timeouts) else { panic!("it loaded") };
+    assert!(error.0.contains("did not load within"), "{error}");
 }
 
 proptest! {
@@ -127,7 +252,7 @@ proptest! {
     fn each_input_gets_its_own_answer_under_cancellation_and_failure(
         kinds in proptest::collection::vec((prop::sample::select(b"oooooufp".to_vec()), any::<bool>()), 1..60),
     ) {
-        let pool = Pool::start(Moody::new().0, LIMITS, THREADS, Metrics::register(&mut Default::default())).unwrap();
+        let pool = start(Moody::new().0, THREADS, TIMEOUTS).unwrap();
         let mut waiting = BTreeMap::new();
         for (number, (kind, stays)) in kinds.into_iter().enumerate() {
             let data = format!("{}{number}", char::from(kind));

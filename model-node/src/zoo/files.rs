@@ -140,6 +140,7 @@ pub(super) fn manifest(model: &Model) -> Manifest {
             classes: 1000,
             labels: Some(LABELS.into()),
         }),
+        card: None,
     }
 }
 

@@ -4,8 +4,9 @@ use crate::market::models::{Redness, Scripted, class, identity, vote_for};
 use crate::market::{GROUP, Market, bytes, owner, send};
 use bytes::Bytes;
 use dropbear_certificates::ballot::batch_root;
+use dropbear_certificates::policy::TensorBounds;
 use dropbear_certificates::request::{Field, output_commitment};
-use dropbear_certificates::{Digest, Vote};
+use dropbear_certificates::{Digest, Policy, Vote};
 use dropbear_model_node::model::vote_of;
 use dropbear_model_node::{Model, ModelError, Output};
 use dropbear_wire::v1::Tensor;
@@ -133,4 +134,34 @@ async fn a_stale_charter_is_refused_with_advice() {
     let status = send(node.address(), request, &asked).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert!(status.message().contains("fetch the registry again"), "{status}");
+}
+
+fn numbers(values: &[f32]) -> Tensor {
+    let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    Tensor { name: "numbers".into(), datatype: "FP32".into(), shape: vec![values.len() as u64], data: data.into() }
+}
+
+#[tokio::test]
+async fn numbers_vote_in_fixed_point_under_policies_of_tensors() {
+    let tensor = TensorBounds { length: 2, fraction_bits: 8, min: -1024, max: 1024 };
+    let (median, mean) = (Policy::Median { tensor }, Policy::TrimmedMean { tensor });
+    for policy in [median, mean, Policy::Within { tensor, epsilon: 3, quorum: 1 }] {
+        let market = Market::under("identity", 10, |charter| charter.policy = policy).await;
+        let node = market.node(identity()).await;
+        let inputs = [numbers(&[0.5, -1.0]), numbers(&[0.5, 5.0]), numbers(&[f32::NAN, 0.0]), bytes("12345678")];
+        let asked: Vec<_> = (0..).zip(inputs).map(|(nonce, input)| market.ask(nonce, input)).collect();
+        let answer = market.infer(node.address(), &asked).await.unwrap();
+        let votes: Vec<_> = answer.ballot.answers.iter().map(|answer| answer.vote.clone()).collect();
+        let abstained = [Vote::Abstain, Vote::Abstain, Vote::Abstain];
+        assert_eq!((&votes[0], &votes[1..]), (&Vote::Tensor(vec![128, -256]), &abstained[..]), "{policy:?}");
+    }
+}
+
+#[tokio::test]
+async fn classes_are_ranked_under_borda() {
+    let market = Market::under("identity", 10, |charter| charter.policy = Policy::Borda { ranks: 2 }).await;
+    let ranking = |_: &Bytes| Output::Ranking { classes: vec![4, 1, 9], bytes: Bytes::from_static(b"scores") };
+    let node = market.node(Scripted::new(move |inputs: &[Bytes]| Ok(inputs.iter().map(ranking).collect()))).await;
+    let answer = market.infer(node.address(), &[market.ask(1, bytes("one"))]).await.unwrap();
+    assert_eq!(answer.ballot.answers[0].vote, Vote::Ranking(vec![4, 1]));
 }

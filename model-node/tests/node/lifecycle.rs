@@ -1,19 +1,19 @@
 //! A node in its market: it makes its version current, follows the ledger, and stops in good order.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use crate::market::models::{IDENTITY_MANIFEST, Scripted, class, identity, vote_for};
-use crate::market::{GROUP, Market, bytes, now_ms, owner, send, write_genesis_and_key};
+use crate::market::{Market, bytes, send, write_genesis_and_key};
 use bytes::Bytes;
-use dropbear_certificates::Digest;
-use dropbear_consensus::{Activate, Entry, Publish};
+use dropbear_consensus::Entry;
 use dropbear_model_node::{Model, Node, NodeConfig, NodeError, serve};
 use dropbear_wire::client;
 use dropbear_wire::v1::{DescribeReply, DescribeRequest};
 use tonic::Code;
 
-async fn describe(address: SocketAddr) -> DescribeReply {
+pub(crate) async fn describe(address: SocketAddr) -> DescribeReply {
     client::model_node(address).describe(DescribeRequest {}).await.unwrap().into_inner()
 }
 
@@ -40,55 +40,6 @@ async fn a_node_publishes_and_activates_its_version_once() {
             if publish.version == version && activate.version == version && activate.serial > publish.serial),
         "{entries:?}"
     );
-}
-
-#[tokio::test]
-async fn a_node_whose_version_is_superseded_gives_no_ballots_and_does_not_fight() {
-    let market = Market::open("identity", 10).await;
-    let node = market.node(identity()).await;
-    let genesis = market.genesis.digest();
-    let (owner_key, group, version) = (owner().public(), GROUP.to_owned(), Digest::of(b"next"));
-    let serial = now_ms() + 30_000;
-    let (model, label) = ("echo".into(), "2".into());
-    let publish = Publish { genesis, owner: owner_key, serial, group: group.clone(), model, label, version };
-    let activate = Activate { genesis, owner: owner_key, serial: serial + 1, group, version, from_seq: 0 };
-    let ledger = &market.coordinator.ledger;
-    ledger.order(publish.sign(&owner()).check(&genesis).unwrap()).unwrap();
-    ledger.order(activate.sign(&owner()).check(&genesis).unwrap()).unwrap();
-    // The update reaches the node when it reaches the node.
-    let mut nonce = 0;
-    let status = loop {
-        nonce += 1;
-        match market.infer(node.address(), &[market.ask(nonce, bytes("one"))]).await {
-            Ok(_) => tokio::task::yield_now().await,
-            Err(status) => break status,
-        }
-    };
-    assert_eq!(status.code(), Code::FailedPrecondition);
-    assert!(status.message().contains("not activated"), "{status}");
-    assert!(!describe(node.address()).await.ready);
-    node.stop().await.unwrap();
-    assert_eq!(ledger.entries().len(), 5, "the node did not activate its version again");
-}
-
-#[tokio::test]
-async fn an_update_loses_no_request_and_every_ballot_names_the_version_that_made_it() {
-    let market = Market::open("identity", 10).await;
-    let version = |name, vote| Scripted::new(move |inputs: &[Bytes]| Ok(vec![class(vote); inputs.len()])).version(name);
-    market.node(version("old", 1)).await.stop().await.unwrap();
-    let node = Node::start_updating(market.settings(), Some(version("old", 1)), version("new", 2)).await.unwrap();
-    node.ready().await;
-    let mut named = Vec::new();
-    // The update reaches the node when it reaches the node.
-    for nonce in (0..=u8::MAX).cycle() {
-        let answer = market.infer(node.address(), &[market.ask(nonce, bytes("one"))]).await.unwrap();
-        named.push((answer.ballot.statement.version, answer.ballot.answers[0].vote.clone()));
-        if named.last() == Some(&(Digest::of(b"new"), vote_for(2))) {
-            break;
-        }
-    }
-    named.pop();
-    assert!(named.iter().all(|named| *named == (Digest::of(b"old"), vote_for(1))), "{named:?}");
 }
 
 #[tokio::test]
@@ -169,6 +120,30 @@ async fn a_node_runs_from_its_configuration_file() {
     market.infer(node.address(), &[market.ask(1, bytes("one"))]).await.unwrap();
     node.stop().await.unwrap();
     serve(config, async {}, |_| ()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_costs_its_batch_and_nothing_else() {
+    let market = Market::open("identity", 10).await;
+    let mut settings = market.settings();
+    settings.timeouts.infer = Duration::from_millis(50);
+    let (_never, waits) = mpsc::channel::<()>();
+    let waits = Mutex::new(waits);
+    let hanging = Scripted::new(move |inputs: &[Bytes]| {
+        if inputs.contains(&Bytes::from_static(b"hang")) {
+            // Ends with an error when the test is over.
+            let _ = waits.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        }
+        Ok(inputs.iter().map(|_| class(3)).collect())
+    });
+    let node = Node::start(settings, hanging).await.unwrap();
+    node.ready().await;
+    let hung = market.infer(node.address(), &[market.ask(1, bytes("hang"))]).await.unwrap_err();
+    assert_eq!(hung.code(), Code::Unavailable, "{hung}");
+    for nonce in 2..6 {
+        let answer = market.infer(node.address(), &[market.ask(nonce, bytes("good"))]).await.unwrap();
+        assert_eq!(answer.ballot.answers[0].vote, vote_for(3));
+    }
 }
 
 #[tokio::test]

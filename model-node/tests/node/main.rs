@@ -5,3 +5,6 @@ mod journal;
 mod lifecycle;
 mod market;
 mod pictures;
+mod siblings;
+mod stored;
+mod versions;

@@ -22,8 +22,13 @@ fn config(market: &Market, zoo: &Zoo) -> NodeConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         metrics_listen: None,
         coordinators: vec![market.coordinator.address],
-        manifest: zoo.manifest_path("lite0").unwrap(),
-        previous_manifest: None,
+        manifest: Some(zoo.manifest_path("lite0").unwrap()),
+        versions: Vec::new(),
+        endpoints: None,
+        journal_of: None,
+        next_key: None,
+        memory_bytes_max: None,
+        spare_versions: 1,
         onnxruntime: Some(zoo.runtime_library().unwrap()),
         data_dir: market.data_dir().join("data"),
         workers: 2,
@@ -32,6 +37,8 @@ fn config(market: &Market, zoo: &Zoo) -> NodeConfig {
         batch_size_max: 8,
         batch_delay_us: 0,
         queue_items_max: 64,
+        infer_timeout_ms: 30_000,
+        load_timeout_ms: 30_000,
     }
 }
 

@@ -1,62 +1,10 @@
 //! The TOML form of a manifest.
 
-use serde::{Deserialize, Serialize};
-
+use super::tables::{ArtefactTable, BackendName, InputTable, ManifestFile, OutputTable, TaskName};
 use super::{
-    Artefact, BackendKind, CLASSES_MAX, ImageClassification, ImageInput, Manifest, ManifestError, SIDE_MAX, Task,
+    Artefact, BackendKind, CLASSES_MAX, DIMENSIONS_MAX, ImageClassification, ImageInput, Manifest, ManifestError,
+    SIDE_MAX, Task, VALUES_MAX, VectorKind, VectorTask,
 };
-
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct ManifestFile {
-    name: String,
-    task: TaskName,
-    backend: BackendName,
-    licence: String,
-    lineage: String,
-    artefact: Option<ArtefactTable>,
-    input: Option<InputTable>,
-    output: Option<OutputTable>,
-}
-
-#[derive(Clone, Copy, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-enum TaskName {
-    Identity,
-    ImageClassification,
-}
-
-#[derive(Clone, Copy, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-enum BackendName {
-    Identity,
-    Onnx,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct ArtefactTable {
-    file: String,
-    blake3: String,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct InputTable {
-    tensor: String,
-    side: u32,
-    crop_margin: u32,
-    mean: f32,
-    scale: f32,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct OutputTable {
-    tensor: String,
-    classes: u32,
-    labels: Option<String>,
-}
 
 pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     let file: ManifestFile = toml::from_str(text).map_err(|e| ManifestError::Syntax(e.to_string()))?;
@@ -67,6 +15,7 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
         name: file.name,
         licence: file.licence,
         lineage: file.lineage,
+        card: file.card.map(|card| artefact(card, "card.file", "card.blake3")).transpose()?,
     })
 }
 
@@ -77,91 +26,161 @@ fn task(
     input: Option<InputTable>,
     output: Option<OutputTable>,
 ) -> Result<Task, ManifestError> {
-    match (task, backend, artefact, input, output) {
-        (TaskName::Identity, BackendName::Identity, None, None, None) => Ok(Task::Identity),
-        (TaskName::ImageClassification, BackendName::Onnx, Some(artefact), Some(input), Some(output)) => {
-            image_classification(artefact, input, output).map(Task::ImageClassification)
+    use {BackendName as Backend, TaskName as Name};
+    let kind = if backend == Backend::Linear { BackendKind::Linear } else { BackendKind::Onnx };
+    match (task, backend, (artefact, input, output)) {
+        (Name::Identity, Backend::Identity, (None, None, None)) => Ok(Task::Identity),
+        (Name::ImageClassification, Backend::Onnx, (Some(artefact), Some(input), Some(output))) => {
+            image_classification(artefact, input, output)
         }
-        (TaskName::Identity, ..) => {
+        (Name::Regression, Backend::Onnx | Backend::Linear, (Some(artefact), Some(input), Some(output))) => {
+            vector(VectorKind::Regression, kind, artefact, input, output)
+        }
+        (Name::Embedding, Backend::Onnx | Backend::Linear, (Some(artefact), Some(input), Some(output))) => {
+            vector(VectorKind::Embedding, kind, artefact, input, output)
+        }
+        (Name::Identity, ..) => {
             Err(field("task", "identity goes with backend = \"identity\" and no artefact, input or output"))
         }
-        (TaskName::ImageClassification, ..) => {
+        (Name::ImageClassification, ..) => {
             Err(field("task", "image-classification goes with backend = \"onnx\", an artefact, an input and an output"))
         }
+        (Name::Regression | Name::Embedding, ..) => Err(field(
+            "task",
+            "regression and embedding go with backend = \"onnx\" or \"linear\", an artefact, an input and an output",
+        )),
     }
 }
 
-fn image_classification(
-    artefact: ArtefactTable,
-    input: InputTable,
-    output: OutputTable,
-) -> Result<ImageClassification, ManifestError> {
-    check(is_file_name(&artefact.file), "artefact.file", FILE_RULE)?;
-    let blake3 = blake3::Hash::from_hex(&artefact.blake3)
-        .map_err(|_| field("artefact.blake3", "must be 64 hexadecimal digits"))?;
+fn artefact(table: ArtefactTable, file: &'static str, digest: &'static str) -> Result<Artefact, ManifestError> {
+    check(is_file_name(&table.file), file, FILE_RULE)?;
+    let blake3 = blake3::Hash::from_hex(&table.blake3).map_err(|_| field(digest, "must be 64 hexadecimal digits"))?;
+    Ok(Artefact { file: table.file, blake3: *blake3.as_bytes() })
+}
+
+fn needed<T>(value: Option<T>, name: &'static str) -> Result<T, ManifestError> {
+    value.ok_or_else(|| field(name, "is missing"))
+}
+
+fn absent<T>(value: Option<T>, name: &'static str) -> Result<(), ManifestError> {
+    check(value.is_none(), name, "does not belong to this task")
+}
+
+fn image_classification(table: ArtefactTable, input: InputTable, output: OutputTable) -> Result<Task, ManifestError> {
+    let artefact = artefact(table, "artefact.file", "artefact.blake3")?;
+    absent(input.shape, "input.shape")?;
+    absent(output.length, "output.length")?;
+    let image = ImageInput {
+        tensor: input.tensor,
+        side: needed(input.side, "input.side")?,
+        crop_margin: needed(input.crop_margin, "input.crop_margin")?,
+        mean: needed(input.mean, "input.mean")?,
+        scale: needed(input.scale, "input.scale")?,
+    };
     check(
-        (1..=SIDE_MAX).contains(&input.side) && input.crop_margin <= SIDE_MAX,
+        (1..=SIDE_MAX).contains(&image.side) && image.crop_margin <= SIDE_MAX,
         "input.side",
         "must be 1 to 4096 pixels, and crop_margin at most 4096",
     )?;
     check(
-        input.mean.is_finite() && input.scale.is_normal(),
+        image.mean.is_finite() && image.scale.is_normal(),
         "input.scale",
         "must be finite and not zero, and mean finite",
     )?;
-    check((1..=CLASSES_MAX).contains(&output.classes), "output.classes", "must be 1 to 1048576")?;
+    let classes = needed(output.classes, "output.classes")?;
+    check((1..=CLASSES_MAX).contains(&classes), "output.classes", "must be 1 to 1048576")?;
     check(output.labels.as_deref().is_none_or(is_file_name), "output.labels", FILE_RULE)?;
-    Ok(ImageClassification {
+    Ok(Task::ImageClassification(ImageClassification {
         backend: BackendKind::Onnx,
-        artefact: Artefact { file: artefact.file, blake3: *blake3.as_bytes() },
-        input: ImageInput {
-            tensor: input.tensor,
-            side: input.side,
-            crop_margin: input.crop_margin,
-            mean: input.mean,
-            scale: input.scale,
-        },
+        artefact,
+        input: image,
         output_tensor: output.tensor,
-        classes: output.classes,
+        classes,
         labels: output.labels,
-    })
+    }))
+}
+
+fn vector(
+    kind: VectorKind,
+    backend: BackendKind,
+    table: ArtefactTable,
+    input: InputTable,
+    output: OutputTable,
+) -> Result<Task, ManifestError> {
+    let artefact = artefact(table, "artefact.file", "artefact.blake3")?;
+    absent(input.side, "input.side")?;
+    absent(input.crop_margin, "input.crop_margin")?;
+    absent(input.mean, "input.mean")?;
+    absent(input.scale, "input.scale")?;
+    absent(output.classes, "output.classes")?;
+    absent(output.labels, "output.labels")?;
+    let input_shape = needed(input.shape, "input.shape")?;
+    let values = input_shape.iter().try_fold(1u32, |product, length| product.checked_mul(*length));
+    let fits = !input_shape.is_empty() && input_shape.len() <= DIMENSIONS_MAX;
+    check(
+        fits && values.is_some_and(|values| (1..=VALUES_MAX).contains(&values)),
+        "input.shape",
+        "must be 1 to 8 dimensions with 1 to 16777216 values in all",
+    )?;
+    let length = needed(output.length, "output.length")?;
+    check((1..=VALUES_MAX).contains(&length), "output.length", "must be 1 to 16777216")?;
+    Ok(Task::Vector(VectorTask {
+        kind,
+        backend,
+        artefact,
+        input_tensor: input.tensor,
+        input_shape,
+        output_tensor: output.tensor,
+        length,
+    }))
 }
 
 pub(super) fn write(manifest: &Manifest) -> String {
-    let classification = match &manifest.task {
-        Task::Identity => None,
-        Task::ImageClassification(classification) => Some(classification),
-    };
+    let (task, backend, input, output) = tables(&manifest.task);
     let file = ManifestFile {
         name: manifest.name.clone(),
-        task: match manifest.task {
-            Task::Identity => TaskName::Identity,
-            Task::ImageClassification(_) => TaskName::ImageClassification,
-        },
-        backend: match classification.map(|c| c.backend) {
-            None => BackendName::Identity,
-            Some(BackendKind::Onnx) => BackendName::Onnx,
-        },
+        task,
+        backend,
         licence: manifest.licence.clone(),
         lineage: manifest.lineage.clone(),
-        artefact: classification.map(|c| ArtefactTable {
-            file: c.artefact.file.clone(),
-            blake3: blake3::Hash::from_bytes(c.artefact.blake3).to_string(),
-        }),
-        input: classification.map(|c| InputTable {
-            tensor: c.input.tensor.clone(),
-            side: c.input.side,
-            crop_margin: c.input.crop_margin,
-            mean: c.input.mean,
-            scale: c.input.scale,
-        }),
-        output: classification.map(|c| OutputTable {
-            tensor: c.output_tensor.clone(),
-            classes: c.classes,
-            labels: c.labels.clone(),
-        }),
+        artefact: manifest.task.artefact().map(artefact_table),
+        input,
+        output,
+        card: manifest.card.as_ref().map(artefact_table),
     };
     toml::to_string(&file).expect("strings, numbers and tables are TOML")
+}
+
+fn tables(task: &Task) -> (TaskName, BackendName, Option<InputTable>, Option<OutputTable>) {
+    match task {
+        Task::Identity => (TaskName::Identity, BackendName::Identity, None, None),
+        Task::ImageClassification(task) => {
+            let ImageInput { tensor, side, crop_margin, mean, scale } = task.input.clone();
+            let input = InputTable {
+                tensor,
+                side: Some(side),
+                crop_margin: Some(crop_margin),
+                mean: Some(mean),
+                scale: Some(scale),
+                shape: None,
+            };
+            let (tensor, labels) = (task.output_tensor.clone(), task.labels.clone());
+            let output = OutputTable { tensor, classes: Some(task.classes), labels, length: None };
+            (TaskName::ImageClassification, task.backend.into(), Some(input), Some(output))
+        }
+        Task::Vector(task) => {
+            let shape = Some(task.input_shape.clone());
+            let input = InputTable { tensor: task.input_tensor.clone(), shape, ..InputTable::default() };
+            let length = Some(task.length);
+            let output = OutputTable { tensor: task.output_tensor.clone(), length, ..OutputTable::default() };
+            (task.kind.into(), task.backend.into(), Some(input), Some(output))
+        }
+    }
+}
+
+fn artefact_table(artefact: &Artefact) -> ArtefactTable {
+    let blake3 = blake3::Hash::from_bytes(artefact.blake3).to_string();
+    ArtefactTable { file: artefact.file.clone(), blake3 }
 }
 
 const NAME_RULE: &str = "must be 1 to 64 of a-z, 0-9, `-`, `_` and `.`, and start with a letter or digit";

@@ -32,6 +32,30 @@ licence = "Apache-2.0"
 lineage = ""
 "#;
 
+const SUM: &str = r#"
+name = "sum"
+task = "regression"
+backend = "linear"
+licence = "MIT"
+lineage = "none"
+
+[artefact]
+file = "sum.f32"
+blake3 = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+
+[input]
+tensor = "x"
+shape = [2, 3]
+
+[output]
+tensor = "y"
+length = 4
+
+[card]
+file = "card.md"
+blake3 = "9f1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+"#;
+
 fn hex(digest: [u8; 32]) -> String {
     blake3::Hash::from_bytes(digest).to_string()
 }
@@ -70,14 +94,28 @@ fn whatever_decides_an_answer_changes_the_version() -> Result<(), ManifestError>
         assert_ne!(changed, LITE0);
         assert_ne!(Manifest::parse(&changed)?.version_digest(), original, "{to}");
     }
+    let original = Manifest::parse(SUM)?.version_digest();
+    for (from, to) in [
+        ("regression", "embedding"),
+        ("\"linear\"", "\"onnx\""),
+        ("af1349", "bf1349"),
+        ("9f1349", "8f1349"),
+        ("\"x\"", "\"z\""),
+        ("[2, 3]", "[3, 2]"),
+        ("\"y\"", "\"z\""),
+        ("length = 4", "length = 5"),
+    ] {
+        let changed = SUM.replacen(from, to, 1);
+        assert_ne!(Manifest::parse(&changed)?.version_digest(), original, "{to}");
+    }
     let renamed = LITE0.replace("lite0.onnx", "model.onnx");
-    assert_eq!(Manifest::parse(&renamed)?.version_digest(), original);
+    assert_eq!(Manifest::parse(&renamed)?.version_digest(), Manifest::parse(LITE0)?.version_digest());
     Ok(())
 }
 
 #[test]
 fn a_manifest_survives_being_written() -> Result<(), ManifestError> {
-    for text in [LITE0, ECHO] {
+    for text in [LITE0, ECHO, SUM] {
         let manifest = Manifest::parse(text)?;
         assert_eq!(Manifest::parse(&manifest.to_toml())?, manifest);
     }
@@ -104,6 +142,25 @@ fn what_is_not_a_manifest_is_refused_by_field() {
     ] {
         let text = LITE0.replacen(from, to, 1);
         let error = Manifest::parse(&text).expect_err(to).to_string();
+        assert!(error.contains(mention), "{to}: {error}");
+    }
+}
+
+#[test]
+fn numbers_have_other_fields_than_pictures() {
+    for (from, to, mention) in [
+        ("shape = [2, 3]", "", "input.shape"),
+        ("shape = [2, 3]", "shape = []", "input.shape"),
+        ("shape = [2, 3]", "shape = [2, 0]", "input.shape"),
+        ("shape = [2, 3]", "shape = [65536, 65536]", "input.shape"),
+        ("shape = [2, 3]", "shape = [2]\nside = 3", "input.side"),
+        ("length = 4", "length = 0", "output.length"),
+        ("length = 4", "classes = 4", "output.classes"),
+        ("\"linear\"", "\"identity\"", "task"),
+        ("\"card.md\"", "\"../card.md\"", "card.file"),
+        ("9f1349", "9f134", "card.blake3"),
+    ] {
+        let error = Manifest::parse(&SUM.replacen(from, to, 1)).expect_err(to).to_string();
         assert!(error.contains(mention), "{to}: {error}");
     }
 }

@@ -65,6 +65,14 @@ impl Ledger {
         Ok(executed)
     }
 
+    /// Waits until what was ordered is like this.
+    pub(crate) async fn until(&self, is: impl Fn(&[Entry]) -> bool) {
+        let mut updates = self.updates.subscribe();
+        while !is(&self.entries()) {
+            updates.changed().await.unwrap();
+        }
+    }
+
     /// Everything that was ordered.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.entries.lock().unwrap().clone()

@@ -2,11 +2,12 @@
 
 pub(crate) mod coordinator;
 pub(crate) mod models;
+pub(crate) mod owner;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use dropbear_certificates::charter::Seat;
@@ -17,7 +18,7 @@ use dropbear_certificates::{
     Assurance, Ballot, Charter, Committee, Digest, Genesis, Origin, Policy, Request, RequestOpening, SecretKey, Seed,
 };
 use dropbear_model_node::batcher::Limits;
-use dropbear_model_node::pool::Threads;
+use dropbear_model_node::pool::{Threads, Timeouts};
 use dropbear_model_node::{Model, Node, Settings};
 use dropbear_wire::client;
 use dropbear_wire::files::write_seed;
@@ -25,6 +26,7 @@ use dropbear_wire::v1::{InferItem, InferReply, InferRequest, Tensor};
 use tempfile::TempDir;
 
 pub(crate) use coordinator::Coordinator;
+pub(crate) use owner::Desk;
 
 pub(crate) const OWNER: &str = "acme";
 pub(crate) const GROUP: &str = "group";
@@ -89,7 +91,13 @@ pub(crate) struct Market {
 
 impl Market {
     pub(crate) async fn open(task: &str, classes: u32) -> Self {
-        let genesis = genesis(task, classes);
+        Self::under(task, classes, |_| ()).await
+    }
+
+    /// A market whose charter is changed before it opens.
+    pub(crate) async fn under(task: &str, classes: u32, change: impl FnOnce(&mut Charter)) -> Self {
+        let mut genesis = genesis(task, classes);
+        change(&mut genesis.charters[0]);
         let coordinator = Coordinator::start(genesis.clone()).await;
         Self { genesis, coordinator, folder: TempDir::new().unwrap() }
     }
@@ -102,14 +110,20 @@ impl Market {
         Settings {
             owner: OWNER.into(),
             key: Arc::new(owner()),
+            next_key: None,
             group: GROUP.into(),
             genesis: self.genesis.clone(),
             metrics_listen: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             coordinators: vec![self.coordinator.address],
             data_dir: self.data_dir().join("data"),
+            journal_of: None,
+            endpoints: None,
+            memory_bytes_max: None,
+            spare_versions: 1,
             limits: Limits { batch_size_max: 4, batch_delay_us: 100, queue_items_max: 16 },
             threads: Threads { decode: 2, workers: 2 },
+            timeouts: Timeouts { infer: Duration::from_secs(30), load: Duration::from_secs(30) },
         }
     }
 

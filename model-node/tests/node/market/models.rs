@@ -103,3 +103,36 @@ impl Model for Redness {
         Ok(pictures.iter().map(|picture| class(picture.rgb()[0].into())).collect())
     }
 }
+
+/// Cannot be loaded.
+pub(crate) struct Broken(ModelCard);
+
+impl Broken {
+    pub(crate) fn new() -> Self {
+        Self(card("identity", None))
+    }
+}
+
+impl Model for Broken {
+    type Input = ();
+    type Preparer = ();
+    type Session = ();
+
+    fn card(&self) -> &ModelCard {
+        &self.0
+    }
+
+    fn preparer(&self) {}
+
+    fn open(&self) -> Result<(), ModelError> {
+        Err(ModelError("truncated".into()))
+    }
+
+    fn prepare(&self, (): &mut (), _: Tensor) -> Result<(), Unusable> {
+        Ok(())
+    }
+
+    fn infer(&self, (): &mut (), _: &[()]) -> Result<Vec<Output>, ModelError> {
+        Ok(Vec::new())
+    }
+}
