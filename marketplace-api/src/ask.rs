@@ -66,6 +66,8 @@ pub(crate) struct Answer {
     pub(crate) naming: Naming,
     /// What the group found.
     pub(crate) finding: Finding,
+    /// The agreed output byte by byte, where the group agrees on a digest and this gateway holds what it digests.
+    pub(crate) output: Option<Bytes>,
     /// The certificate, verified by this gateway; none if none was wanted.
     pub(crate) certificate: Option<Bytes>,
 }
@@ -110,6 +112,12 @@ pub(crate) enum Failure {
     /// The ledger refused it.
     #[error("the ledger refused the request ({0}): {1}")]
     Refused(String, String),
+    /// It was decided before, upon votes that this gateway does not hold.
+    #[error(
+        "it was decided before, upon other ballots than those that this gateway holds; its certificate, without votes, is \
+         at /api/v1/certificates/{0}"
+    )]
+    Closed(Digest),
     /// A quorum attested something that does not verify.
     #[error("the committee attested something that does not verify: {0}")]
     Committee(String),

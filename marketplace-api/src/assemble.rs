@@ -1,13 +1,19 @@
 //! Assembling: from a quorum, a proven record and what the requester may see to a certificate that verifies.
 
 use bytes::Bytes;
-use dropbear_certificates::{Attachments, Certificate, Charter, ModelSet, RequestAttachment, Vote};
+use dropbear_certificates::request::result_salt;
+use dropbear_certificates::{
+    Attachments, Certificate, Charter, Digest, ModelSet, Record, RequestAttachment, ValueOpening, Vote, VotesAttachment,
+};
 
 use crate::ask::{Answer, Failure};
 use crate::finding::{Finding, open_votes};
 use crate::market::Market;
 use crate::mint::Minted;
 use crate::quorum::{ProvenRecord, Quorum};
+
+/// Larger votes than these together stay closed, so that the certificate stays below its bound; the result is opened.
+const OPENED_VOTES_BYTES_MAX: usize = 24 << 10;
 
 /// The answer to a request: its certificate with every opening, verified.
 pub(crate) fn answer(
@@ -20,12 +26,25 @@ pub(crate) fn answer(
 ) -> Result<Answer, Failure> {
     let charter = charter(market, &proven)?;
     let votes = open_votes(&proven.record, minted.vote_salt, known, charter)
-        .ok_or_else(|| Failure::Committee("the record's votes are not those that the owners gave".into()))?;
+        .ok_or(Failure::Closed(minted.naming.request_id))?;
     let finding = Finding::of_record(&proven.record, &votes, charter);
     let request = Some(request_attachment(minted));
-    let attachments = Attachments { request, votes: Some(votes), ..Attachments::default() };
+    let result = result_opening(&proven.record, minted.vote_salt, &finding);
+    let votes = Some(votes).filter(|votes| votes_bytes(votes) <= OPENED_VOTES_BYTES_MAX);
+    let attachments = Attachments { request, votes, result, ..Attachments::default() };
     let certificate = certificate(market, quorum, proven, attachments, models)?;
-    Ok(Answer { naming: minted.naming, finding, certificate: Some(certificate) })
+    Ok(Answer { naming: minted.naming, finding, output: None, certificate: Some(certificate) })
+}
+
+/// Opens the result where the record commits to one: nobody needs to recompute it from the votes.
+fn result_opening(record: &Record, salt: Digest, finding: &Finding) -> Option<ValueOpening> {
+    let value = record.result.and(finding.result())?.clone();
+    let salt = result_salt(&salt, &value.to_bytes()?);
+    Some(ValueOpening { salt, value })
+}
+
+fn votes_bytes(votes: &VotesAttachment) -> usize {
+    votes.votes.iter().filter_map(Vote::to_bytes).map(|bytes| bytes.len()).sum()
 }
 
 /// The certificate as anybody may have it: without openings.

@@ -30,9 +30,17 @@ pub(crate) enum BallotFault {
     OtherBatch,
     #[error("{0}")]
     Invalid(#[from] BallotError),
-    /// Two ballots under one version with different votes: evidence.
-    #[error("the owner equivocated: two ballots of one version with different votes")]
-    Equivocation,
+    /// Two ballots under one version with different votes on one request.
+    #[error("the owner equivocated: two ballots of one version with different votes on request {0} of the batch")]
+    Equivocation(usize),
+}
+
+/// Two ballots of one owner and version that contradict each other on one request: its guilt, for all to see.
+#[derive(Clone, Debug)]
+pub(crate) struct Equivocation {
+    /// The request's place in the batch.
+    pub(crate) item: usize,
+    pub(crate) ballots: Box<[Ballot; 2]>,
 }
 
 /// What became of a ballot.
@@ -61,6 +69,9 @@ pub(crate) struct Collector {
     wanted: Vec<Wanted>,
     open: Vec<bool>,
     seats: Vec<Seat>,
+    /// How each request stands, until a seat changes.
+    findings: Vec<Option<Finding>>,
+    equivocations: Vec<Equivocation>,
     decided_since: Option<Instant>,
     /// Whether anything changed since the last submission was refused.
     fresh: bool,
@@ -75,6 +86,8 @@ impl Collector {
             seq_next: seq + 1,
             batch: batch_root(&ids),
             open: vec![true; wanted.len()],
+            findings: vec![None; wanted.len()],
+            equivocations: Vec::new(),
             seats: group.charter.roster.iter().map(|_| Seat::Awaited).collect(),
             group,
             wanted,
@@ -90,14 +103,19 @@ impl Collector {
     pub(crate) fn ballot(&mut self, place: usize, ballot: Ballot) -> Result<Taken, BallotFault> {
         let checked = self.check(place, &ballot).and_then(|()| self.check_against_earlier(place, &ballot));
         if let Err(fault) = checked {
-            self.seats[place] = Seat::Refused;
+            self.give_up(place);
             return Err(fault);
         }
         let same = matches!(&self.seats[place], Seat::Counted(earlier) if *earlier == ballot);
         let current = self.is_current(place, &ballot);
         self.fresh |= current && !same;
-        self.seats[place] = if current { Seat::Counted(ballot) } else { Seat::Held(ballot) };
+        self.sit(place, if current { Seat::Counted(ballot) } else { Seat::Held(ballot) });
         Ok(if current { Taken::Counted } else { Taken::Held })
+    }
+
+    fn sit(&mut self, place: usize, seat: Seat) {
+        self.seats[place] = seat;
+        self.findings.fill(None);
     }
 
     fn check(&self, place: usize, ballot: &Ballot) -> Result<(), BallotFault> {
@@ -115,16 +133,24 @@ impl Collector {
         Ok(ballot.check(self.wanted.iter().map(|wanted| (&wanted.id, &wanted.vote_salt)))?)
     }
 
-    fn check_against_earlier(&self, place: usize, ballot: &Ballot) -> Result<(), BallotFault> {
+    fn check_against_earlier(&mut self, place: usize, ballot: &Ballot) -> Result<(), BallotFault> {
         let earlier = match &self.seats[place] {
             Seat::Held(earlier) | Seat::Counted(earlier) => earlier,
             Seat::Awaited | Seat::Refused => return Ok(()),
         };
-        let (one, other) = (&earlier.statement, &ballot.statement);
-        if one.version == other.version && one.votes != other.votes {
-            return Err(BallotFault::Equivocation);
+        if earlier.statement.version != ballot.statement.version {
+            return Ok(());
         }
-        Ok(())
+        let mut votes = earlier.answers.iter().zip(&ballot.answers);
+        let Some(item) = votes.position(|(one, other)| one.vote != other.vote) else { return Ok(()) };
+        let ballots = Box::new([earlier.clone(), ballot.clone()]);
+        self.equivocations.push(Equivocation { item, ballots });
+        Err(BallotFault::Equivocation(item))
+    }
+
+    /// Takes out the contradictions that were found since.
+    pub(crate) fn equivocations(&mut self) -> Vec<Equivocation> {
+        std::mem::take(&mut self.equivocations)
     }
 
     fn is_current(&self, place: usize, ballot: &Ballot) -> bool {
@@ -140,12 +166,12 @@ impl Collector {
             let seat = std::mem::replace(&mut self.seats[place], Seat::Awaited);
             self.seats[place] = match seat {
                 Seat::Held(ballot) if self.is_current(place, &ballot) => {
-                    self.fresh = true;
+                    self.changed();
                     Seat::Counted(ballot)
                 }
                 Seat::Counted(ballot) if !self.is_current(place, &ballot) => {
                     ask_again.push(place);
-                    self.fresh = true;
+                    self.changed();
                     Seat::Held(ballot)
                 }
                 other => other,
@@ -154,15 +180,32 @@ impl Collector {
         ask_again
     }
 
+    fn changed(&mut self) {
+        self.fresh = true;
+        self.findings.fill(None);
+    }
+
     /// How the request at `item` stands.
-    pub(crate) fn finding(&self, item: usize) -> Finding {
-        let charter = &self.group.charter;
-        let vote = |seat: &Seat| match seat {
-            Seat::Counted(ballot) => counted_vote(ballot, item, charter),
-            _ => None,
-        };
-        let votes: Vec<Option<Vote>> = self.seats.iter().map(vote).collect();
-        Finding::of_votes(&votes, charter, self.wanted[item].demand)
+    pub(crate) fn finding(&mut self, item: usize) -> &Finding {
+        let (charter, seats, demand) = (&self.group.charter, &self.seats, self.wanted[item].demand);
+        self.findings[item].get_or_insert_with(|| {
+            let vote = |seat: &Seat| match seat {
+                Seat::Counted(ballot) => counted_vote(ballot, item, charter),
+                _ => None,
+            };
+            let votes: Vec<Option<Vote>> = seats.iter().map(vote).collect();
+            Finding::of_votes(&votes, charter, demand)
+        })
+    }
+
+    /// Whether an outcome is certain for the request at `item`.
+    pub(crate) fn is_decided(&mut self, item: usize) -> bool {
+        self.finding(item).standing != Standing::Insufficient
+    }
+
+    /// Whether an outcome is certain for every open request.
+    pub(crate) fn is_all_decided(&mut self) -> bool {
+        (0..self.open.len()).all(|item| !self.open[item] || self.is_decided(item))
     }
 
     /// The requests that are not closed.
@@ -177,7 +220,7 @@ impl Collector {
 
     /// The owner's ballot will not come.
     pub(crate) fn give_up(&mut self, place: usize) {
-        self.seats[place] = Seat::Refused;
+        self.sit(place, Seat::Refused);
     }
 
     /// The charter under which is collected.
@@ -185,10 +228,10 @@ impl Collector {
         self.group.digest
     }
 
-    /// The counted ballots.
-    pub(crate) fn counted(&self) -> impl Iterator<Item = &Ballot> {
-        self.seats.iter().filter_map(|seat| match seat {
-            Seat::Counted(ballot) => Some(ballot),
+    /// The counted ballots, with their owners' places.
+    pub(crate) fn counted(&self) -> impl Iterator<Item = (usize, &Ballot)> {
+        self.seats.iter().enumerate().filter_map(|(place, seat)| match seat {
+            Seat::Counted(ballot) => Some((place, ballot)),
             _ => None,
         })
     }
@@ -216,8 +259,8 @@ impl Collector {
         if !self.fresh {
             return Due::OnChange;
         }
-        let decided: Vec<bool> =
-            self.open().map(|item| self.finding(item).standing != Standing::Insufficient).collect();
+        let open: Vec<_> = self.open().collect();
+        let decided: Vec<bool> = open.into_iter().map(|item| self.is_decided(item)).collect();
         if !decided.contains(&true) {
             return Due::OnChange;
         }

@@ -64,8 +64,13 @@ pub struct Limits {
     pub straggler_wait_ms: u64,
     /// How long a submission waits for a quorum before every coordinator gets it.
     pub resubmit_after_ms: u64,
-    /// Whether every owner's ballot is awaited (within `straggler_wait_ms`), even where fewer decide. For measurements.
+    /// Whether every owner is asked at once and awaited (within `straggler_wait_ms`), even where fewer decide. For
+    /// measurements.
     pub await_all_ballots: bool,
+    /// How long owners that were asked may still answer once everybody has their answer: it shows in their record.
+    pub late_wait_ms: u64,
+    /// Bytes of request batches that are kept for such ballots; owners of further batches are not waited for.
+    pub late_bytes_max: usize,
     /// Size of a request body, before and after decompression.
     pub body_bytes_max: usize,
     /// Bytes of request bodies that are held at once; more get 429.
@@ -99,6 +104,8 @@ impl Default for Limits {
             straggler_wait_ms: 150,
             resubmit_after_ms: 500,
             await_all_ballots: false,
+            late_wait_ms: 5_000,
+            late_bytes_max: 64 << 20,
             body_bytes_max: 32 << 20,
             body_bytes_in_flight_max: 256 << 20,
             header_timeout_ms: 10_000,
@@ -188,6 +195,7 @@ impl Limits {
             ("batches_in_flight_max", self.batches_in_flight_max),
             ("body_bytes_max", self.body_bytes_max),
             ("connections_max", self.connections_max),
+            ("late_bytes_max", self.late_bytes_max),
         ] {
             if value == 0 {
                 return Err(ConfigError::Limit(name, positive));

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use dropbear_certificates::policy::Counts;
 use dropbear_certificates::{Charter, Digest};
 use dropbear_wire::convert::GroupView;
 use dropbear_wire::follow::{Follower, LedgerView};
@@ -17,11 +16,12 @@ use crate::ask::{Answered, Ask, Failure, Unanswered};
 use crate::assemble;
 use crate::config::{GatewayConfig, Limits};
 use crate::coordinators::{Coordinators, Reach};
+use crate::directory::Directory;
 use crate::lane::{Item, Lane};
 use crate::market::Market;
 use crate::metrics::Metrics;
 use crate::mint::{Drawn, Minted, mint, times};
-use crate::nodes::OwnerNodes;
+use crate::needed::ballots_needed;
 use crate::picture::PictureRules;
 use crate::pressure::Pressure;
 use crate::schema::{self, Task};
@@ -41,8 +41,7 @@ pub(crate) struct Core {
     coordinators: Arc<Coordinators>,
     reach: Reach,
     follower: Follower,
-    /// By group: which owners this gateway knows nodes of.
-    owners: BTreeMap<String, Arc<Vec<Option<OwnerNodes>>>>,
+    directory: Arc<Directory>,
     lanes: Lanes,
     permits: Arc<Semaphore>,
     pressure: Mutex<Pressure>,
@@ -60,20 +59,22 @@ impl Core {
         let first = usize::from(market.public().as_bytes()[0]);
         let follower = Follower::start(addresses, first);
         let permits = Arc::new(Semaphore::new(limits.items_in_flight_max));
-        let (mut lanes, mut owners) = (Lanes::new(), BTreeMap::new());
+        let late_room = Arc::new(Semaphore::new(limits.late_bytes_max));
+        let directory = Arc::new(Directory::new(config.groups.clone()));
+        let mut lanes = Lanes::new();
         for charter in &market.genesis().charters {
-            let known = Arc::new(nodes_of(config, charter));
-            owners.insert(charter.group.clone(), Arc::clone(&known));
             for certified in [true, false] {
                 let lane = Lane {
                     group: charter.group.clone(),
                     certified,
                     market: Arc::clone(&market),
                     coordinators: Arc::clone(&coordinators),
-                    owners: Arc::clone(&known),
+                    directory: Arc::clone(&directory),
+                    experience: Mutex::default(),
                     follower: follower.clone(),
                     limits: Arc::clone(&limits),
                     permits: Arc::clone(&permits),
+                    late_room: Arc::clone(&late_room),
                     metrics: metrics.clone(),
                 };
                 lanes.insert((charter.group.clone(), certified), lane.start());
@@ -81,7 +82,7 @@ impl Core {
         }
         let reach = Reach::start(Arc::clone(&coordinators));
         let (pressure, draining) = (Mutex::default(), AtomicBool::new(false));
-        Self { market, limits, coordinators, reach, follower, owners, lanes, permits, pressure, draining, metrics }
+        Self { market, limits, coordinators, reach, follower, directory, lanes, permits, pressure, draining, metrics }
     }
 
     /// The charter of a group, as genesis has it.
@@ -110,12 +111,11 @@ impl Core {
 
     /// Whether a group can reach the assurance that its charter demands, as far as this gateway knows.
     pub(crate) fn is_group_ready(&self, group: &str) -> bool {
-        let (Some((view, seq)), Some(owners)) = (self.group(group), self.owners.get(group)) else { return false };
-        let reachable = |place: &usize| owners[*place].is_some() && view.current(*place, seq + 1).is_some();
+        let Some((view, seq)) = self.group(group) else { return false };
+        let known = self.directory.owners(&view);
+        let reachable = |place: &usize| known.of(*place).is_some() && view.current(*place, seq + 1).is_some();
         let able = (0..view.charter.roster.len()).filter(reachable).count();
-        let (owners, faults) = (view.charter.roster.len(), view.charter.fault_bound());
-        let best = Counts { owners, faults, votes: vec![able], abstained: 0 };
-        best.assurance() >= view.charter.assurance
+        able >= ballots_needed(&view.charter, view.charter.assurance)
     }
 
     /// Whether the gateway can serve: nothing is wrong with it.
@@ -137,7 +137,7 @@ impl Core {
             let of = self.market.committee().members.len();
             return Some(format!("{reached} of {of} coordinators answer, certificates need {needed}"));
         }
-        if !self.owners.keys().any(|group| self.is_group_ready(group)) {
+        if !self.lanes.keys().any(|(group, _)| self.is_group_ready(group)) {
             return Some("no group has enough owners with a model in force".into());
         }
         None
@@ -232,7 +232,11 @@ impl Core {
             let lifetime_ms = rules.request_lifetime_ms_max;
             return Err(Failure::BadInput(format!("`expiry_ms` lies more than {lifetime_ms} ms ahead")));
         }
-        let demand = ask.options.demand.unwrap_or(charter.assurance);
+        let (demand, strongest) = (ask.options.demand.unwrap_or(charter.assurance), charter.policy.strongest());
+        if demand > strongest {
+            let policy = charter.policy.name();
+            return Err(Failure::BadInput(format!("under `{policy}` no more than `{strongest}` can be promised")));
+        }
         let drawn = draw()?;
         let minted = mint(&self.market, &ask.group, demand, &ask.options, times.expiry_ms, inputs, &drawn)?;
         Ok((minted, times.timeout))
@@ -288,15 +292,6 @@ impl Drop for InFlight<'_> {
 
 fn expired() -> Failure {
     Failure::Refused("expired".into(), "the request has expired and was never decided; ask under a new nonce".into())
-}
-
-fn nodes_of(config: &GatewayConfig, charter: &Charter) -> Vec<Option<OwnerNodes>> {
-    let configured = config.groups.get(&charter.group);
-    let nodes = |owner: &String| {
-        let addresses = configured?.get(owner).filter(|addresses| !addresses.is_empty())?;
-        Some(OwnerNodes::new(addresses))
-    };
-    charter.roster.iter().map(|seat| nodes(&seat.owner)).collect()
 }
 
 fn draw() -> Result<Drawn, Failure> {

@@ -1,5 +1,7 @@
 //! What a group found: the seam between agreement policies and what clients are shown.
 
+use dropbear_certificates::bitmap::Bitmap;
+use dropbear_certificates::policy::{Agreement, Points, Support, points};
 use dropbear_certificates::request::vote_commitment;
 use dropbear_certificates::{Assurance, Ballot, Charter, Digest, Outcome, Policy, Record, Vote, VotesAttachment};
 
@@ -27,6 +29,10 @@ pub(crate) struct Finding {
     pub(crate) abstained: Vec<usize>,
     /// Owners without a counted ballot.
     pub(crate) missing: Vec<usize>,
+    /// Classes by the points of all rankings, most first; only under `borda`.
+    pub(crate) points: Vec<(u32, Points)>,
+    /// Owners whose vote lies near the result; only under `within`.
+    pub(crate) cluster: Option<Vec<usize>>,
 }
 
 impl Finding {
@@ -38,11 +44,16 @@ impl Finding {
             (None, _) => Standing::Insufficient,
             _ => Standing::NoAgreement,
         };
-        let by =
-            |(vote, owners): &(Vote, dropbear_certificates::bitmap::Bitmap)| (vote.clone(), owners.iter().collect());
-        let votes = agreement.groups.votes.iter().map(by).collect();
-        let abstained = agreement.groups.abstained.iter().collect();
-        Self::new(standing, agreement.levels.now, votes, abstained, charter.roster.len())
+        let by = |(vote, owners): &(Vote, Bitmap)| (vote.clone(), owners.iter().collect());
+        Self {
+            standing,
+            assurance: agreement.levels.now,
+            votes: agreement.groups.votes.iter().map(by).collect(),
+            abstained: agreement.groups.abstained.iter().collect(),
+            missing: (0..votes.len()).filter(|owner| votes[*owner].is_none()).collect(),
+            points: points_of(&agreement, charter),
+            cluster: cluster_of(&agreement),
+        }
     }
 
     /// What a record says, its votes opened.
@@ -52,26 +63,12 @@ impl Finding {
             (vote.clone(), group.owners.iter().collect::<Vec<_>>())
         };
         let votes: Vec<_> = cast.into_iter().zip(&opened.votes).map(by).collect();
-        let abstained: Vec<usize> = abstained.into_iter().flat_map(|group| group.owners.iter()).collect();
         let mut counted = vec![None; record.owners];
-        abstained.iter().for_each(|owner| counted[*owner] = Some(Vote::Abstain));
+        abstained.iter().flat_map(|group| group.owners.iter()).for_each(|owner| counted[owner] = Some(Vote::Abstain));
         for (vote, owners) in &votes {
             owners.iter().for_each(|owner| counted[*owner] = Some(vote.clone()));
         }
-        let standing = Self::of_votes(&counted, charter, record.demand).standing;
-        Self::new(standing, record.assurance, votes, abstained, record.owners)
-    }
-
-    fn new(
-        standing: Standing,
-        assurance: Assurance,
-        votes: Vec<(Vote, Vec<usize>)>,
-        abstained: Vec<usize>,
-        owners: usize,
-    ) -> Self {
-        let heard = |owner: &usize| votes.iter().any(|(_, by)| by.contains(owner)) || abstained.contains(owner);
-        let missing = (0..owners).filter(|owner| !heard(owner)).collect();
-        Self { standing, assurance, votes, abstained, missing }
+        Self { votes, assurance: record.assurance, ..Self::of_votes(&counted, charter, record.demand) }
     }
 
     /// Whether every owner that answered said that its model cannot read the input.
@@ -85,12 +82,34 @@ impl Finding {
         matches!(self.standing, Standing::Agreed(_))
     }
 
+    /// What is agreed on.
+    pub(crate) const fn result(&self) -> Option<&Vote> {
+        match &self.standing {
+            Standing::Agreed(result) => Some(result),
+            _ => None,
+        }
+    }
+
     /// The agreed class, under policies that agree on one.
     pub(crate) const fn class(&self) -> Option<u32> {
         match self.standing {
             Standing::Agreed(Vote::Class(class)) => Some(class),
             _ => None,
         }
+    }
+}
+
+fn points_of(agreement: &Agreement, charter: &Charter) -> Vec<(u32, Points)> {
+    match charter.policy {
+        Policy::Borda { ranks } => points(&agreement.groups, ranks),
+        _ => Vec::new(),
+    }
+}
+
+fn cluster_of(agreement: &Agreement) -> Option<Vec<usize>> {
+    match &agreement.support {
+        Support::Cluster { members, .. } => Some(members.iter().collect()),
+        _ => None,
     }
 }
 

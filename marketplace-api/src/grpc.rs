@@ -128,19 +128,19 @@ impl GrpcInferenceService for Inference {
         let request = request.into_inner();
         check_version(&request.version)?;
         let task = Task::of(self.core.charter(&request.name).map_err(status)?).map_err(status)?;
-        let specs = |specs: &[TensorSpec]| {
-            let spec = |spec: &TensorSpec| pb::model_metadata_response::TensorMetadata {
+        let specs = |specs: Vec<TensorSpec>| {
+            let spec = |spec: TensorSpec| pb::model_metadata_response::TensorMetadata {
                 name: spec.name.into(),
                 datatype: spec.datatype.into(),
-                shape: spec.shape.to_vec(),
+                shape: spec.shape,
             };
-            specs.iter().map(spec).collect()
+            specs.into_iter().map(spec).collect()
         };
         Ok(Response::new(pb::ModelMetadataResponse {
             name: request.name,
             versions: vec![VERSION.into()],
             platform: PLATFORM.into(),
-            inputs: specs(task.inputs()),
+            inputs: specs(vec![task.input()]),
             outputs: specs(task.outputs()),
             properties: HashMap::new(),
         }))
@@ -172,7 +172,7 @@ impl Inference {
         let market = &self.core.market;
         let shown = Outputs { task, charter, market, answers: &answers, echo: Some(input), seed_was_given };
         let (outputs, raw_output_contents) =
-            shown.tensors().into_iter().filter(|tensor| wanted(&tensor.name)).map(contents::output).unzip();
+            shown.tensors(wanted).into_iter().map(contents::output).unzip();
         let text = |value| pb::InferParameter {
             parameter_choice: Some(pb::infer_parameter::ParameterChoice::StringParam(value)),
         };
@@ -199,7 +199,7 @@ fn wanted(
     outputs: &[pb::model_infer_request::InferRequestedOutputTensor],
 ) -> Result<impl Fn(&str) -> bool + use<>, Status> {
     let names: Vec<_> = outputs.iter().map(|output| output.name.clone()).collect();
-    match names.iter().find(|name| !task.outputs().iter().any(|spec| spec.name == **name)) {
+    match names.iter().find(|name| !task.output_names().contains(&name.as_str())) {
         Some(_) => Err(Status::invalid_argument("an output is asked for that there is not; see the model's metadata")),
         None => Ok(move |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name)),
     }
@@ -243,6 +243,7 @@ fn status(failure: Failure) -> Status {
         Failure::Refused(..) => Status::failed_precondition(message),
         Failure::UnknownGroup(_) => Status::not_found(message),
         Failure::Overloaded(_) => Status::resource_exhausted(message),
+        Failure::Closed(_) => Status::already_exists(message),
         Failure::Unavailable(_) => Status::unavailable(message),
         Failure::Insufficient(..) | Failure::Unattested(_) => Status::deadline_exceeded(message),
         Failure::Committee(_) | Failure::Internal(_) => Status::internal(message),

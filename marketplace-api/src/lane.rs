@@ -1,8 +1,8 @@
 //! A lane: one group's way through the gateway, certified or not, from admitted items to running rounds.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dropbear_certificates::{Charter, Digest};
+use dropbear_certificates::Digest;
 use dropbear_wire::convert::GroupView;
 use dropbear_wire::follow::{Follower, LedgerView};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -13,10 +13,12 @@ use crate::ask::{Answered, Failure, Unanswered};
 use crate::batch::{BatchRules, Batchable, Batcher};
 use crate::config::Limits;
 use crate::coordinators::Coordinators;
+use crate::directory::{Directory, Owners};
+use crate::experience::Experience;
 use crate::market::Market;
 use crate::metrics::Metrics;
 use crate::mint::Minted;
-use crate::nodes::OwnerNodes;
+use crate::needed::requests_fit;
 use crate::round;
 
 /// An admitted request on its way; the reply handle rides with it.
@@ -74,19 +76,26 @@ pub(crate) struct Lane {
     pub(crate) certified: bool,
     pub(crate) market: Arc<Market>,
     pub(crate) coordinators: Arc<Coordinators>,
-    /// By roster place; `None` where this gateway knows no node of the owner.
-    pub(crate) owners: Arc<Vec<Option<OwnerNodes>>>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) experience: Mutex<Experience>,
     pub(crate) follower: Follower,
     pub(crate) limits: Arc<Limits>,
     /// What admission takes permits from.
     pub(crate) permits: Arc<Semaphore>,
+    /// Bytes that may be kept for late ballots, in all lanes.
+    pub(crate) late_room: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
 }
 
 impl Lane {
-    /// The charter in genesis.
-    pub(crate) fn charter(&self) -> Option<&Charter> {
-        self.market.genesis().charters.iter().find(|charter| charter.group == self.group)
+    /// The group's owners as this gateway reaches them.
+    pub(crate) fn owners(&self, group: &Arc<GroupView>) -> Arc<Owners> {
+        self.directory.owners(group)
+    }
+
+    /// What was learned of them.
+    pub(crate) fn experience(&self) -> MutexGuard<'_, Experience> {
+        self.experience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The group as the ledger stands, if the view can be believed so far: its charter is one that genesis vouches for.
@@ -105,8 +114,10 @@ impl Lane {
     }
 
     fn batch_rules(&self) -> BatchRules {
+        let charter = self.market.genesis().charters.iter().find(|charter| charter.group == self.group);
+        let fitting = charter.map(requests_fit);
         BatchRules {
-            size_max: self.limits.batch_size_max,
+            size_max: self.limits.batch_size_max.min(fitting.unwrap_or(usize::MAX)),
             bytes_max: self.limits.batch_bytes_max,
             in_flight_max: self.limits.batches_in_flight_max,
             delay: Duration::from_micros(self.limits.batch_delay_us),

@@ -85,12 +85,13 @@ impl Metrics {
         );
         registry.register(
             format!("{each}ballots"),
-            "Ballots asked for, by owner and by what came: counted, stale, unavailable, refused, faulty, late",
+            "Ballots asked for, by owner and by what came: counted, late (after the outcome), never (not even then), \
+             stale, unavailable, refused, faulty",
             metrics.ballots.clone(),
         );
         registry.register(
             format!("{each}ballot_seconds"),
-            "From asking an owner to its counted ballot",
+            "From asking an owner to its valid ballot, be it counted or late",
             metrics.ballot_latencies.clone(),
         );
         metrics
@@ -118,9 +119,9 @@ impl Metrics {
         self.ballots.get_or_create(&said).inc();
     }
 
-    /// An owner's ballot counted this long after it was asked for.
-    pub(crate) fn counted(&self, group: &str, owner: &str, after: Duration) {
-        self.ballot(group, owner, "counted");
+    /// An owner's valid ballot came this long after it was asked for: in time to be counted, or too late.
+    pub(crate) fn answered(&self, group: &str, owner: &str, after: Duration, in_time: bool) {
+        self.ballot(group, owner, if in_time { "counted" } else { "late" });
         let owner = Owner { group: group.to_owned(), owner: owner.to_owned() };
         self.ballot_latencies.get_or_create(&owner).observe(after.as_secs_f64());
     }

@@ -1,240 +1,149 @@
 //! What a group's task takes and gives, in terms of Open Inference Protocol tensors.
 
 use bytes::Bytes;
-use dropbear_certificates::request::input_digest;
-use dropbear_certificates::{Charter, Digest};
-use dropbear_wire::v1;
+use dropbear_certificates::policy::TensorBounds;
+use dropbear_certificates::{Charter, Policy};
 
 use crate::ask::{Failure, Tensor, TensorData};
-use crate::picture::{PictureRules, check_picture};
+
+mod items;
+
+pub(crate) use items::{digest, element_bytes, element_count, items};
 
 /// The one version under which a group is served: its versions change under it, and its certificates name them.
 pub(crate) const VERSION: &str = "1";
 pub(crate) const PLATFORM: &str = "dropbear";
 
 /// One tensor of a model's metadata; -1 is any length.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TensorSpec {
     pub(crate) name: &'static str,
     pub(crate) datatype: &'static str,
-    pub(crate) shape: &'static [i64],
+    pub(crate) shape: Vec<i64>,
 }
 
-/// What the models of a group do.
+/// What goes into the models of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Task {
-    /// Pictures in, classes out.
-    ImageClassification,
-    /// One tensor in, the same tensor out.
-    Identity,
+pub(crate) enum Takes {
+    /// Pictures, as JPEG, PNG or pixels.
+    Pictures,
+    /// Any one tensor.
+    Tensor,
 }
 
-pub(crate) const TALLY: TensorSpec = TensorSpec { name: "tally", datatype: "BYTES", shape: &[-1] };
-pub(crate) const LABEL: TensorSpec = TensorSpec { name: "label", datatype: "BYTES", shape: &[-1] };
-pub(crate) const CLASS: TensorSpec = TensorSpec { name: "class", datatype: "INT64", shape: &[-1] };
-pub(crate) const ECHO: TensorSpec = TensorSpec { name: "OUTPUT0", datatype: "FP32", shape: &[-1, -1] };
+/// What a group agrees on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gives {
+    /// A class (`plurality`).
+    Class,
+    /// A class, and the others in the order of their points (`borda`).
+    Ranking {
+        /// Classes in a ranking, at most.
+        ranks: u64,
+    },
+    /// The input again: `identity` under a policy that says nothing of its elements.
+    Echo {
+        /// Whether its digest is what the owners agree on (`exact`).
+        exact: bool,
+    },
+    /// An output byte by byte (`exact`).
+    Output,
+    /// Numbers (`median`, `trimmed-mean`, `within`).
+    Values(TensorBounds),
+}
+
+/// What the models of a group do: the task says what goes in, the policy what comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Task {
+    pub(crate) takes: Takes,
+    pub(crate) gives: Gives,
+}
+
+pub(crate) const TALLY: &str = "tally";
+pub(crate) const LABEL: &str = "label";
+pub(crate) const CLASS: &str = "class";
+pub(crate) const RANKING: &str = "ranking";
+pub(crate) const DIGEST: &str = "digest";
+pub(crate) const OUTPUT: &str = "OUTPUT0";
+
+const IDENTITY: &str = "identity";
 
 impl Task {
     pub(crate) fn of(charter: &Charter) -> Result<Self, Failure> {
-        match charter.task.as_str() {
-            "image-classification" => Ok(Self::ImageClassification),
-            "identity" => Ok(Self::Identity),
-            other => Err(Failure::Unavailable(format!("this gateway does not know the task `{other}`"))),
+        let takes = match charter.task.as_str() {
+            "image-classification" => Takes::Pictures,
+            IDENTITY | "regression" | "embedding" => Takes::Tensor,
+            other => return Err(Failure::Unavailable(format!("this gateway does not know the task `{other}`"))),
+        };
+        let gives = match charter.policy {
+            Policy::Plurality if charter.task == IDENTITY => Gives::Echo { exact: false },
+            Policy::Exact { .. } if charter.task == IDENTITY => Gives::Echo { exact: true },
+            Policy::Plurality => Gives::Class,
+            Policy::Borda { ranks } => Gives::Ranking { ranks },
+            Policy::Exact { .. } => Gives::Output,
+            Policy::Median { tensor } | Policy::TrimmedMean { tensor } | Policy::Within { tensor, .. } => {
+                Gives::Values(tensor)
+            }
+        };
+        Ok(Self { takes, gives })
+    }
+
+    /// Whether the owners' full outputs are needed for the answer.
+    pub(crate) fn wants_outputs(self) -> bool {
+        self.gives == Gives::Output
+    }
+
+    /// The name of the one input.
+    pub(crate) const fn input_name(self) -> &'static str {
+        match self.takes {
+            Takes::Pictures => "image",
+            Takes::Tensor => "INPUT0",
         }
     }
 
-    pub(crate) const fn inputs(self) -> &'static [TensorSpec] {
-        match self {
-            Self::ImageClassification => &[TensorSpec { name: "image", datatype: "BYTES", shape: &[-1] }],
-            Self::Identity => &[TensorSpec { name: "INPUT0", datatype: "FP32", shape: &[-1, -1] }],
+    pub(crate) fn input(self) -> TensorSpec {
+        match self.takes {
+            Takes::Pictures => spec(self.input_name(), "BYTES", &[-1]),
+            Takes::Tensor => spec(self.input_name(), "FP32", &[-1, -1]),
         }
     }
 
-    pub(crate) const fn outputs(self) -> &'static [TensorSpec] {
-        match self {
-            Self::ImageClassification => &[LABEL, CLASS, TALLY],
-            Self::Identity => &[ECHO, TALLY],
+    /// The names of the outputs.
+    pub(crate) const fn output_names(self) -> &'static [&'static str] {
+        match self.gives {
+            Gives::Class => &[LABEL, CLASS, TALLY],
+            Gives::Ranking { .. } => &[LABEL, CLASS, RANKING, TALLY],
+            Gives::Echo { exact: false } | Gives::Values(_) => &[OUTPUT, TALLY],
+            Gives::Echo { exact: true } | Gives::Output => &[OUTPUT, DIGEST, TALLY],
         }
+    }
+
+    pub(crate) fn outputs(self) -> Vec<TensorSpec> {
+        let one = |name: &&'static str| match (*name, self.gives) {
+            (CLASS, _) => spec(CLASS, "INT64", &[-1]),
+            (RANKING, Gives::Ranking { ranks }) => spec(RANKING, "INT64", &[-1, ranks.cast_signed()]),
+            (OUTPUT, Gives::Values(tensor)) => spec(OUTPUT, "FP64", &[-1, i64::from(tensor.length)]),
+            (OUTPUT, Gives::Echo { .. }) => spec(OUTPUT, "FP32", &[-1, -1]),
+            (name, _) => spec(name, "BYTES", &[-1]),
+        };
+        self.output_names().iter().map(one).collect()
     }
 
     /// The tensor that a body without any description holds.
     pub(crate) fn raw(self, body: Bytes) -> Tensor {
-        match self {
-            Self::ImageClassification => Tensor {
-                name: "image".into(),
-                datatype: "BYTES".into(),
-                shape: vec![1],
-                data: TensorData::Elements(vec![body]),
-            },
-            Self::Identity => Tensor {
-                name: "INPUT0".into(),
-                datatype: "UINT8".into(),
-                shape: vec![1, body.len() as u64],
-                data: TensorData::Raw(body),
-            },
+        let name = self.input_name().into();
+        match self.takes {
+            Takes::Pictures => {
+                Tensor { name, datatype: "BYTES".into(), shape: vec![1], data: TensorData::Elements(vec![body]) }
+            }
+            Takes::Tensor => {
+                let shape = vec![1, body.len() as u64];
+                Tensor { name, datatype: "UINT8".into(), shape, data: TensorData::Raw(body) }
+            }
         }
     }
 }
 
-/// One element of a datatype, in bytes; `None` for BYTES and unknown ones.
-pub(crate) fn element_bytes(datatype: &str) -> Option<usize> {
-    Some(match datatype {
-        "BOOL" | "UINT8" | "INT8" => 1,
-        "UINT16" | "INT16" | "FP16" | "BF16" => 2,
-        "UINT32" | "INT32" | "FP32" => 4,
-        "UINT64" | "INT64" | "FP64" => 8,
-        _ => return None,
-    })
-}
-
-/// The number of elements of a shape, if it can be counted at all.
-pub(crate) fn element_count(shape: &[u64]) -> Option<usize> {
-    let count = shape.iter().try_fold(1u64, |count, length| count.checked_mul(*length))?;
-    usize::try_from(count).ok()
-}
-
-/// Splits an input into items, one per leading index, and checks each against the task.
-pub(crate) fn items(
-    task: Task,
-    input: &Tensor,
-    items_max: usize,
-    pictures: PictureRules,
-) -> Result<Vec<v1::Tensor>, Failure> {
-    let shape = canonical_shape(task, input)?;
-    let (count, rest) = shape
-        .split_first()
-        .ok_or_else(|| bad(input, "it needs a batch dimension: the leading index counts the requests".to_owned()))?;
-    let count = usize::try_from(*count)
-        .ok()
-        .filter(|count| (1..=items_max).contains(count))
-        .ok_or_else(|| bad(input, format!("its leading dimension is the number of requests, from 1 to {items_max}")))?;
-    let pieces = pieces(input, &shape, count)?;
-    if task == Task::ImageClassification && input.datatype == "BYTES" {
-        let mut pixels = 0;
-        for (place, piece) in pieces.iter().enumerate() {
-            let checked = check_picture(piece, pictures);
-            pixels += checked.map_err(|problem| bad(input, format!("element {place} is {problem}")))?;
-        }
-        let pixels_max = pictures.call_pixels_max;
-        if pixels > pixels_max {
-            let problem =
-                format!("its pictures have {pixels} pixels together, more than {pixels_max}: send fewer at once");
-            return Err(bad(input, problem));
-        }
-    }
-    let item =
-        |data| v1::Tensor { name: input.name.clone(), datatype: input.datatype.clone(), shape: rest.to_vec(), data };
-    Ok(pieces.into_iter().map(item).collect())
-}
-
-/// The digest that a request commits to.
-pub(crate) fn digest(item: &v1::Tensor) -> Digest {
-    input_digest(&item.name, &item.datatype, &item.shape, &item.data)
-}
-
-fn bad(input: &Tensor, problem: String) -> Failure {
-    let name: String = input.name.chars().take(64).collect();
-    Failure::BadInput(format!("input `{name}`: {problem}"))
-}
-
-fn canonical_shape(task: Task, input: &Tensor) -> Result<Vec<u64>, Failure> {
-    if input.name.len() > 256 || input.shape.len() > 16 {
-        return Err(bad(input, "its name or shape is too long".into()));
-    }
-    if task == Task::Identity {
-        return Ok(input.shape.clone());
-    }
-    if input.name != "image" {
-        return Err(bad(input, "this group takes one input, `image`".into()));
-    }
-    match (input.datatype.as_str(), input.shape.as_slice()) {
-        // Many clients write a batch of scalars as [N, 1].
-        ("BYTES", [count] | [count, 1]) => Ok(vec![*count]),
-        ("UINT8", [_, height, width, 3]) if *height > 0 && *width > 0 => Ok(input.shape.clone()),
-        _ => Err(bad(
-            input,
-            format!(
-                "{} {:?} is not BYTES [N] of encoded JPEG or PNG, nor UINT8 [N, height, width, 3]",
-                input.datatype, input.shape
-            ),
-        )),
-    }
-}
-
-/// The contents of each item.
-fn pieces(input: &Tensor, shape: &[u64], count: usize) -> Result<Vec<Bytes>, Failure> {
-    let elements = element_count(shape).ok_or_else(|| bad(input, "its shape is too large".into()))?;
-    match &input.data {
-        TensorData::Elements(found) if shape.len() > 1 || found.len() != elements => Err(bad(
-            input,
-            format!("BYTES of shape [{count}] need {count} elements; {} came, of shape {:?}", found.len(), input.shape),
-        )),
-        TensorData::Elements(found) => Ok(found.clone()),
-        TensorData::Raw(data) => {
-            let size = element_bytes(&input.datatype)
-                .ok_or_else(|| bad(input, format!("the datatype `{}` is not known", input.datatype)))?;
-            let needed = elements.checked_mul(size).filter(|needed| *needed == data.len() && *needed > 0);
-            let needed = needed.ok_or_else(|| {
-                bad(input, format!("shape {:?} of {} does not fit {} bytes", input.shape, input.datatype, data.len()))
-            })?;
-            let each = needed / count;
-            Ok((0..count).map(|place| data.slice(place * each..(place + 1) * each)).collect())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RULES: PictureRules = PictureRules { side_max: 4096, pixels_max: 1 << 24, call_pixels_max: 1 << 25 };
-
-    fn raw(datatype: &str, shape: &[u64], bytes: usize) -> Tensor {
-        let data = TensorData::Raw(Bytes::from(vec![7; bytes]));
-        Tensor { name: "image".into(), datatype: datatype.into(), shape: shape.to_vec(), data }
-    }
-
-    fn split(task: Task, tensor: &Tensor) -> Result<Vec<v1::Tensor>, String> {
-        items(task, tensor, 8, RULES).map_err(|failure| failure.to_string())
-    }
-
-    #[test]
-    fn one_item_per_leading_index() {
-        let items = split(Task::ImageClassification, &raw("UINT8", &[2, 4, 5, 3], 120)).unwrap();
-        assert_eq!((items.len(), items[1].shape.as_slice(), items[1].data.len()), (2, [4, 5, 3].as_slice(), 60));
-        let items = split(Task::Identity, &raw("FP32", &[1, 16], 64)).unwrap();
-        assert_eq!((items.len(), items[0].data.len()), (1, 64));
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused() {
-        for (task, tensor) in [
-            (Task::ImageClassification, raw("UINT8", &[1, 4, 5, 4], 80)),
-            (Task::ImageClassification, raw("UINT8", &[1, 4, 5, 3], 59)),
-            (Task::ImageClassification, raw("FP32", &[1, 4, 5, 3], 240)),
-            (Task::ImageClassification, raw("UINT8", &[9, 1, 1, 3], 27)),
-            (Task::Identity, raw("FP32", &[], 4)),
-            (Task::Identity, raw("FP32", &[0], 0)),
-            (Task::Identity, raw("FP32", &[1, 0], 0)),
-            (Task::Identity, raw("FP99", &[1], 4)),
-            (Task::Identity, raw("FP32", &[u64::MAX, u64::MAX], 4)),
-            (Task::Identity, raw("FP32", &[1, u64::MAX], 4)),
-        ] {
-            let message = split(task, &tensor).unwrap_err();
-            assert!(message.starts_with("input `image`: "), "{message}");
-        }
-    }
-
-    #[test]
-    fn elements_are_counted_and_looked_at() {
-        let elements = |shape: &[u64], count| Tensor {
-            data: TensorData::Elements(vec![Bytes::from_static(b"GIF89a"); count]),
-            ..raw("BYTES", shape, 0)
-        };
-        let refused = split(Task::ImageClassification, &elements(&[1], 1)).unwrap_err();
-        assert!(refused.contains("element 0 is not a JPEG or PNG"), "{refused}");
-        assert!(split(Task::ImageClassification, &elements(&[2], 1)).unwrap_err().contains("need 2 elements"));
-        assert_eq!(split(Task::Identity, &elements(&[2], 2)).map(|items| items.len()), Ok(2));
-        assert!(split(Task::Identity, &elements(&[2, 2], 4)).is_err());
-    }
+fn spec(name: &'static str, datatype: &'static str, shape: &[i64]) -> TensorSpec {
+    TensorSpec { name, datatype, shape: shape.to_vec() }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Claim {
 pub(crate) enum Settlement {
     /// The request at this place has its answer.
     Answered(usize, Box<Result<Answer, Failure>>),
+    /// The request at this place was decided before, upon votes that are not at hand; the failure says so.
+    Closed(usize, Box<Failure>),
     /// The ledger wants more ballots for a request that seemed decided: its registry is ahead of this gateway's view.
     Insufficient,
     /// Nothing is known before the deadline.
@@ -128,7 +130,10 @@ async fn refused(lane: &Arc<Lane>, claim: Claim, code: &str, message: &str, dead
         },
         code => Err(Failure::Refused(code.to_owned(), message.to_owned())),
     };
-    Settlement::Answered(claim.item, Box::new(answer))
+    match answer {
+        Err(failure @ Failure::Closed(_)) => Settlement::Closed(claim.item, Box::new(failure)),
+        answer => Settlement::Answered(claim.item, Box::new(answer)),
+    }
 }
 
 /// The answer that a request was given before: at least one honest coordinator says that there is one.

@@ -181,7 +181,7 @@ async fn whatever_cannot_be_answered_is_refused_clearly_and_costs_nobody_else() 
         ("/v2/models/nobody/infer", image(&picture([7; 4])), 404, "no model group `nobody`"),
         ("/v2/models/imagenet/versions/2/infer", image(&picture([7; 4])), 404, "version 1"),
         ("/api/v1/groups/imagenet/classify", b"no picture".to_vec(), 400, "not a JPEG or PNG"),
-        ("/api/v1/groups/echo/classify", picture([7; 4]), 400, "does not classify"),
+        ("/api/v1/groups/echo/classify", picture([7; 4]), 400, "does not take pictures"),
         ("/api/v1/groups/imagenet/classify?certify=perhaps", picture([7; 4]), 400, "certify"),
         ("/nowhere", Vec::new(), 404, "nothing at this address"),
         ("/v2", Vec::new(), 405, "method"),
@@ -243,7 +243,7 @@ async fn stopping_finishes_what_was_asked() {
     let market = Market::honest().await;
     let call = market.http.post(format!("{}{INFER}", market.url)).body(bytes(&images(&[picture([7; 4])])));
     let asked = tokio::spawn(async move { call.send().await.unwrap().status().as_u16() });
-    market.ledger.has_answered(0).await;
+    market.ledger.has_answered(1).await;
     market.gateway.stop().await;
     assert_eq!(asked.await.unwrap(), 200);
     assert!(market.http.get(market.url).send().await.is_err(), "nobody listens any more");

@@ -22,8 +22,9 @@ pub struct Points {
     pub named: u64,
 }
 
-/// The candidates by descending points, then ascending class.
-pub(super) fn count(groups: &Groups, ranks: u64) -> Vec<(u32, Points)> {
+/// The candidates of rankings of at most `ranks` classes, by descending points, then ascending class.
+#[must_use]
+pub fn points(groups: &Groups, ranks: u64) -> Vec<(u32, Points)> {
     let mut candidates: BTreeMap<u32, Points> = BTreeMap::new();
     for (vote, owners) in &groups.votes {
         let Vote::Ranking(classes) = vote else { continue };

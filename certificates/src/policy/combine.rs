@@ -152,7 +152,7 @@ impl Policy {
             Self::Median { tensor } => (Support::Counts, middle(tensor, Middle::Median)),
             Self::TrimmedMean { tensor } => (Support::Counts, middle(tensor, Middle::TrimmedMean)),
             Self::Borda { ranks } => {
-                let candidates = borda::count(groups, ranks);
+                let candidates = borda::points(groups, ranks);
                 let winner = candidates.first().map(|(class, _)| Vote::Class(*class));
                 (Support::Points(candidates.into_iter().map(|(_, points)| points).collect()), winner)
             }

@@ -22,7 +22,7 @@ mod within;
 mod tests;
 
 pub use assurance::Assurance;
-pub use borda::Points;
+pub use borda::{Points, points};
 pub use combine::{Agreement, Levels, Sealed, Standing, Support};
 pub use fixed::TensorBounds;
 pub use groups::Groups;

@@ -21,7 +21,7 @@ pub use model::{
     Withdraw,
 };
 pub use statement::Statement;
-pub use submission::{Submission, SubmittedRequest};
+pub use submission::{BALLOT_BYTES_MAX, Submission, SubmittedRequest};
 
 /// An entry is at most this large.
 pub const ENTRY_BYTES_MAX: usize = 2 << 20;

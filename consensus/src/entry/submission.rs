@@ -11,7 +11,8 @@ use crate::entry::Invalid;
 use crate::entry::statement::public_key;
 
 const REQUEST_BYTES_MAX: usize = 512;
-const BALLOT_BYTES_MAX: usize = 1 << 20;
+/// A ballot in a submission is at most this large.
+pub const BALLOT_BYTES_MAX: usize = 1 << 20;
 
 /// One request of a submission.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -103,8 +103,8 @@ impl Scene {
         self.collector.due(self.start + Duration::from_millis(after_ms), PATIENCE, false)
     }
 
-    fn standing(&self, item: usize) -> Standing {
-        self.collector.finding(item).standing
+    fn standing(&mut self, item: usize) -> Standing {
+        self.collector.finding(item).standing.clone()
     }
 }
 
@@ -192,7 +192,10 @@ fn an_equivocating_owner_is_missing_for_good() {
     let mut scene = Scene::new(1);
     scene.send(0, &[6]).unwrap();
     assert_eq!(scene.send(0, &[6]), Ok(Taken::Counted), "the same again is no guilt");
-    assert_eq!(scene.send(0, &[7]), Err(BallotFault::Equivocation));
+    assert_eq!(scene.send(0, &[7]), Err(BallotFault::Equivocation(0)));
+    let found = scene.collector.equivocations();
+    let votes: Vec<_> = found[0].ballots.iter().map(|ballot| ballot.answers[0].vote.clone()).collect();
+    assert_eq!((found.len(), votes), (1, vec![Vote::Class(6), Vote::Class(7)]));
     assert!(!scene.collector.awaits(0));
     assert_eq!(scene.collector.finding(0).missing, [0, 1, 2, 3]);
 }

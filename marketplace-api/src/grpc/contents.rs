@@ -13,7 +13,7 @@ use crate::schema::{Task, element_count};
 pub(super) fn input(task: Task, inputs: Vec<InferInputTensor>, raw: Vec<Bytes>) -> Result<Tensor, Failure> {
     let count = inputs.len();
     let Ok([input]) = <[InferInputTensor; 1]>::try_from(inputs) else {
-        let name = task.inputs()[0].name;
+        let name = task.input_name();
         return Err(Failure::BadInput(format!("this group takes exactly one input, `{name}`; {count} came")));
     };
     let bad = |problem: &str| Failure::BadInput(format!("input: {problem}"));
@@ -70,6 +70,9 @@ pub(super) fn output(tensor: Tensor) -> (InferOutputTensor, Bytes) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::{Gives, Takes};
+
+    const TASK: Task = Task { takes: Takes::Tensor, gives: Gives::Echo { exact: false } };
 
     fn given(
         datatype: &str,
@@ -85,7 +88,7 @@ mod tests {
             ..Default::default()
         };
         let raw = raw.iter().map(|raw| Bytes::from_static(raw)).collect();
-        super::input(Task::Identity, vec![input], raw).map_err(|failure| failure.to_string())
+        super::input(TASK, vec![input], raw).map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -107,6 +110,6 @@ mod tests {
         assert!(given("UINT8", &[-1], None, &[b"x"]).unwrap_err().contains("negative"));
         assert!(given("FP16", &[1], typed(), &[]).unwrap_err().contains("datatype"));
         assert!(given("BYTES", &[1], None, &[b"\xff\xff\xff\xff"]).unwrap_err().contains("length"));
-        assert!(super::input(Task::Identity, Vec::new(), Vec::new()).is_err());
+        assert!(super::input(TASK, Vec::new(), Vec::new()).is_err());
     }
 }

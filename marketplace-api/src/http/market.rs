@@ -16,7 +16,7 @@ use super::Shared;
 use super::error::{ApiError, status};
 use crate::ask::{Answered, Ask, Failure, Tensor, TensorData};
 use crate::options;
-use crate::schema::Task;
+use crate::schema::{Takes, Task};
 use crate::show::{NO_AGREEMENT, item_json};
 
 type Texts = BTreeMap<String, String>;
@@ -74,8 +74,8 @@ pub(crate) async fn classify(
 ) -> Result<Response, ApiError> {
     let held = shared.bodies.read(&headers, body).await?;
     let charter = shared.core.charter(&group)?;
-    if Task::of(charter)? != Task::ImageClassification {
-        return Err(ApiError::bad_request(format!("the group `{group}` does not classify pictures")));
+    if Task::of(charter)?.takes != Takes::Pictures {
+        return Err(ApiError::bad_request(format!("the group `{group}` does not take pictures")));
     }
     let (pictures, fields) = pictures(&headers, held.bytes.clone()).await?;
     let find = |name: &str| {

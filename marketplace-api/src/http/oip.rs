@@ -66,7 +66,7 @@ pub(crate) async fn model_metadata(
 ) -> Result<Json<Value>, ApiError> {
     path.check()?;
     let task = Task::of(shared.core.charter(&path.group)?)?;
-    let specs = |specs: &[TensorSpec]| -> Vec<Value> {
+    let specs = |specs: Vec<TensorSpec>| -> Vec<Value> {
         let spec = |spec: &TensorSpec| json!({ "name": spec.name, "datatype": spec.datatype, "shape": spec.shape });
         specs.iter().map(spec).collect()
     };
@@ -74,7 +74,7 @@ pub(crate) async fn model_metadata(
         "name": path.group,
         "versions": [VERSION],
         "platform": PLATFORM,
-        "inputs": specs(task.inputs()),
+        "inputs": specs(vec![task.input()]),
         "outputs": specs(task.outputs()),
     })))
 }
@@ -149,7 +149,7 @@ impl Parsed {
         let [input] = request.inputs.as_slice() else {
             return Err(ApiError::bad_request(format!(
                 "this group takes exactly one input, `{}`; {} came",
-                task.inputs()[0].name,
+                task.input_name(),
                 request.inputs.len()
             )));
         };

@@ -33,6 +33,9 @@ pub(crate) fn item_json(answered: &Answered, charter: &Charter, market: &Market)
             item.extend(result);
         }
         item.insert("assurance".into(), json!(finding.assurance.name()));
+        if finding.is_agreed() {
+            item.insert("promise".into(), json!(charter.policy.promise(finding.assurance)));
+        }
         item.insert("tally".into(), tally_json(finding, charter, market));
     }
     match answered {

@@ -42,7 +42,7 @@ pub(crate) enum Conduct {
 
 struct State {
     chain: Chain,
-    blocks: u8,
+    blocks: u64,
     /// Blocks by seq.
     executed: BTreeMap<u64, Arc<Executed>>,
     /// Entries: the block, and the place in it.
@@ -59,7 +59,8 @@ pub(crate) struct Ledger {
     updates: watch::Sender<v1::LedgerUpdate>,
     /// Changes with every submission, so that waiters look again.
     news: watch::Sender<u64>,
-    /// How often each owner's node answered.
+    /// How often each owner's nodes were asked, and how often they answered.
+    asked: watch::Sender<[u32; 4]>,
     answered: watch::Sender<[u32; 4]>,
 }
 
@@ -76,8 +77,22 @@ impl Ledger {
             served: [0; 4],
         };
         let updates = watch::Sender::new(state.update());
-        let (news, answered) = (watch::Sender::new(0), watch::Sender::new([0; 4]));
-        Arc::new(Self { state: Mutex::new(state), updates, news, answered })
+        let (news, asked, answered) = (watch::Sender::new(0), watch::Sender::new([0; 4]), watch::Sender::new([0; 4]));
+        Arc::new(Self { state: Mutex::new(state), updates, news, asked, answered })
+    }
+
+    pub(crate) fn count_ask(&self, place: usize) {
+        self.asked.send_modify(|asked| asked[place] += 1);
+    }
+
+    /// How often each owner's nodes were asked.
+    pub(crate) fn asked(&self) -> [u32; 4] {
+        *self.asked.borrow()
+    }
+
+    /// The charter of a group, in force or not.
+    pub(crate) fn charter(&self, group: &str) -> dropbear_certificates::Charter {
+        self.state.lock().unwrap().chain.state().registry.group(group).unwrap().charter().clone()
     }
 
     pub(crate) fn count_answer(&self, place: usize) {
@@ -180,7 +195,7 @@ impl State {
             return Err(reason);
         }
         self.blocks += 1;
-        let (block, genesis) = ([self.blocks; 32], self.chain.market().digest);
+        let (block, genesis) = (Digest::of(&self.blocks.to_be_bytes()).0, self.chain.market().digest);
         let payload = proposal.unwrap().to_bytes();
         let check = |bytes: &[u8]| Ok(Arc::new(check_entry(bytes, &genesis)?));
         let proposal = CheckedProposal::from_payload(&payload, check).unwrap();

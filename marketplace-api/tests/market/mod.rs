@@ -17,6 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use dropbear_certificates::charter::{Seat, labels_digest};
 use dropbear_certificates::genesis::{GatewayIdentity, Member, Rules};
 use dropbear_certificates::genesis_json::{LabelTables, to_json};
+use dropbear_certificates::policy::TensorBounds;
 use dropbear_certificates::{
     Assurance, Certificate, Charter, Committee, Digest, Genesis, Policy, SecretKey, TrustRoot, Verified,
 };
@@ -50,7 +51,22 @@ fn labels() -> Vec<String> {
     (0..CLASSES).map(|class| format!("thing {class}")).collect()
 }
 
-fn charter(group: &str, task: &str) -> Charter {
+/// Four numbers with 16 fraction bits.
+const TENSOR: TensorBounds = TensorBounds { length: 4, fraction_bits: 16, min: -(1 << 24), max: 1 << 24 };
+
+/// Every group: its name, what it does, and how it agrees.
+const GROUPS: [(&str, &str, Policy); 8] = [
+    ("imagenet", "image-classification", Policy::Plurality),
+    ("echo", "identity", Policy::Plurality),
+    ("exact", "identity", Policy::Exact { quorum: 3 }),
+    ("captions", "image-classification", Policy::Exact { quorum: 3 }),
+    ("median", "regression", Policy::Median { tensor: TENSOR }),
+    ("trimmed", "regression", Policy::TrimmedMean { tensor: TENSOR }),
+    ("within", "embedding", Policy::Within { tensor: TENSOR, epsilon: 2 << 16, quorum: 3 }),
+    ("ranked", "image-classification", Policy::Borda { ranks: 3 }),
+];
+
+fn charter(group: &str, task: &str, policy: Policy) -> Charter {
     let seat = |place| Seat {
         owner: format!("owner-{place}"),
         key: owner(place).public(),
@@ -63,9 +79,9 @@ fn charter(group: &str, task: &str) -> Charter {
         classes: CLASSES,
         labels: (task == "image-classification").then(|| labels_digest(&labels())),
         roster: (0..4).map(seat).collect(),
-        policy: Policy::Plurality,
+        policy,
         faults: 1,
-        assurance: Assurance::Robust,
+        assurance: if matches!(policy, Policy::Borda { .. }) { Assurance::Decisive } else { policy.strongest() },
         notice_blocks: 1,
         approvals: 3,
         fee: 1,
@@ -84,13 +100,15 @@ fn genesis() -> Genesis {
         rules: Rules { request_lifetime_ms_max: 60_000, clock_skew_ms_max: 5_000 },
         committee: Committee { epoch: 0, members: (0..4).map(member).collect() },
         gateways: vec![GatewayIdentity { name: "gateway".into(), key: key(4, 0).public() }],
-        charters: vec![charter("imagenet", "image-classification"), charter("echo", "identity")],
+        charters: GROUPS.into_iter().map(|(group, task, policy)| charter(group, task, policy)).collect(),
     }
 }
 
 /// Who misbehaves, and how.
 pub(crate) struct Cast {
     pub(crate) owners: [Manner; 4],
+    /// Further nodes: the owner's place, and how the node behaves.
+    pub(crate) siblings: Vec<(usize, Manner)>,
     pub(crate) coordinators: [Conduct; 4],
     pub(crate) limits: Limits,
 }
@@ -98,7 +116,7 @@ pub(crate) struct Cast {
 impl Default for Cast {
     fn default() -> Self {
         let limits = Limits { request_timeout_ms: 20_000, ..Limits::default() };
-        Self { owners: [Manner::Honest; 4], coordinators: [Conduct::Honest; 4], limits }
+        Self { owners: [Manner::Honest; 4], siblings: Vec::new(), coordinators: [Conduct::Honest; 4], limits }
     }
 }
 
@@ -119,7 +137,7 @@ impl Market {
     pub(crate) async fn start(cast: Cast) -> Self {
         let genesis = genesis();
         let ledger = Ledger::start(genesis.clone());
-        for group in ["imagenet", "echo"] {
+        for (group, ..) in GROUPS {
             ledger.publish_all(group);
         }
         let mut coordinators = Vec::new();
@@ -128,10 +146,11 @@ impl Market {
             coordinators.push(CoordinatorAddress { member: format!("member-{place}"), address });
         }
         let mut nodes: BTreeMap<String, Vec<SocketAddr>> = BTreeMap::new();
-        for (place, manner) in cast.owners.into_iter().enumerate() {
-            nodes.insert(format!("owner-{place}"), vec![node::serve(Arc::clone(&ledger), place, manner).await]);
+        for (place, manner) in cast.owners.into_iter().enumerate().chain(cast.siblings) {
+            let address = node::serve(Arc::clone(&ledger), place, manner).await;
+            nodes.entry(format!("owner-{place}")).or_default().push(address);
         }
-        let groups = [("imagenet".to_owned(), nodes.clone()), ("echo".to_owned(), nodes)].into();
+        let groups = GROUPS.iter().map(|(group, ..)| ((*group).to_owned(), nodes.clone())).collect();
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let table = LabelTables::from([(labels_digest(&labels()), labels())]);
@@ -172,9 +191,27 @@ impl Market {
         read(call.send().await.unwrap()).await
     }
 
+    /// What the gateway measures, as Prometheus reads it.
+    pub(crate) async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.gateway.metrics_address().unwrap());
+        self.http.get(url).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Asks a group over one tensor of numbers per item.
+    pub(crate) async fn infer(&self, group: &str, items: &[[f32; 4]], options: &[(&str, &str)]) -> (u16, Value) {
+        let data: Vec<f32> = items.iter().flatten().copied().collect();
+        let input = serde_json::json!({ "name": "INPUT0", "shape": [items.len(), 4], "datatype": "FP32", "data": data });
+        let body = serde_json::to_vec(&serde_json::json!({ "inputs": [input] })).unwrap();
+        self.post(&format!("/v2/models/{group}/infer"), body, options).await
+    }
+
     /// Classifies one picture.
     pub(crate) async fn classify(&self, picture: Vec<u8>, query: &str) -> (u16, Value) {
-        self.post(&format!("/api/v1/groups/imagenet/classify?{query}"), picture, &[]).await
+        self.classify_in("imagenet", picture, query).await
+    }
+
+    pub(crate) async fn classify_in(&self, group: &str, picture: Vec<u8>, query: &str) -> (u16, Value) {
+        self.post(&format!("/api/v1/groups/{group}/classify?{query}"), picture, &[]).await
     }
 
     /// Verifies a base64url certificate as any holder could.

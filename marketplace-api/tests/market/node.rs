@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use dropbear_certificates::ballot::{batch_root, votes_root};
 use dropbear_certificates::request::{Field, output_commitment};
-use dropbear_certificates::{Answer, Ballot, BallotStatement, Digest, Request, Seed, Vote};
+use dropbear_certificates::policy::TensorBounds;
+use dropbear_certificates::{Answer, Ballot, BallotStatement, Digest, Policy, Request, Seed, Vote};
 use dropbear_wire::v1;
 use dropbear_wire::v1::model_node_server::{ModelNode, ModelNodeServer};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -30,6 +33,8 @@ pub(crate) enum Manner {
     Babbler,
     /// Votes another class each time it is asked.
     Equivocator,
+    /// Honest, after this many milliseconds.
+    Slow(u64),
 }
 
 struct Node {
@@ -52,7 +57,39 @@ pub(crate) async fn serve(ledger: Arc<Ledger>, place: usize, manner: Manner) -> 
 }
 
 impl Node {
-    fn vote(&self, input: &v1::Tensor) -> Vote {
+    /// What the owner's model makes of an input: its vote, and its full output.
+    fn answer(&self, input: &v1::Tensor, policy: Policy) -> (Vote, Bytes) {
+        match policy {
+            Policy::Plurality => (self.class(input), Bytes::from_static(b"logits")),
+            Policy::Borda { ranks } => match self.class(input) {
+                Vote::Class(class) => (Vote::Ranking((0..ranks as u32).map(|rank| class + rank).collect()), Bytes::new()),
+                other => (other, Bytes::new()),
+            },
+            Policy::Exact { .. } => {
+                let output = match self.manner {
+                    Manner::Liar(class) => Bytes::from(class.to_string()),
+                    _ if input.name == "INPUT0" => input.data.clone(),
+                    _ => Bytes::from(format!("{} bytes", input.data.len())),
+                };
+                (Vote::Output(Digest::of(&output)), output)
+            }
+            Policy::Median { tensor } | Policy::TrimmedMean { tensor } | Policy::Within { tensor, .. } => {
+                (self.tensor(input, tensor), Bytes::new())
+            }
+        }
+    }
+
+    /// Every owner's model adds a little of its own.
+    fn tensor(&self, input: &v1::Tensor, bounds: TensorBounds) -> Vote {
+        if let Manner::Liar(_) = self.manner {
+            return Vote::Tensor(vec![bounds.max; bounds.length as usize]);
+        }
+        let (values, _) = input.data.as_chunks::<4>();
+        let values: Vec<_> = values.iter().map(|value| f32::from_le_bytes(*value) + 0.25 * self.place as f32).collect();
+        bounds.convert(&values).map_or(Vote::Abstain, Vote::Tensor)
+    }
+
+    fn class(&self, input: &v1::Tensor) -> Vote {
         let asked = self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         match self.manner {
             Manner::Liar(class) => return Vote::Class(class),
@@ -69,18 +106,19 @@ impl Node {
         }
     }
 
-    fn ballot(&self, request: &v1::InferRequest) -> Ballot {
+    fn ballot(&self, request: &v1::InferRequest) -> (Ballot, Vec<Bytes>) {
+        let policy = self.ledger.charter(&request.group).policy;
         let read = |item: &v1::InferItem| {
             let seed = Seed(item.seed.as_ref().try_into().unwrap());
             (Request::from_statement(&item.request).unwrap(), seed, item.input.clone().unwrap())
         };
         let items: Vec<_> = request.items.iter().map(read).collect();
         let named: Vec<_> = items.iter().map(|(request, seed, _)| (request.id(), seed.salt(Field::Vote))).collect();
-        let answer = |(_, seed, input): &(Request, Seed, v1::Tensor)| Answer {
-            vote: self.vote(input),
-            output: output_commitment(&seed.salt(Field::Output), b"logits"),
+        let answer = |(_, seed, input): &(Request, Seed, v1::Tensor)| {
+            let (vote, output) = self.answer(input, policy);
+            (Answer { vote, output: output_commitment(&seed.salt(Field::Output), &output) }, output)
         };
-        let answers: Vec<_> = items.iter().map(answer).collect();
+        let (answers, outputs): (Vec<_>, Vec<_>) = items.iter().map(answer).unzip();
         let ids: Vec<_> = named.iter().map(|(id, _)| *id).collect();
         let statement = BallotStatement {
             genesis: items[0].0.genesis,
@@ -94,22 +132,24 @@ impl Node {
             votes: votes_root(named.iter().map(|(id, salt)| (id, salt)), &answers),
         };
         let signer = if self.manner == Manner::Impostor { owner(77) } else { owner(self.place) };
-        Ballot::sign(statement, answers, &signer)
+        (Ballot::sign(statement, answers, &signer), outputs)
     }
 }
 
 #[tonic::async_trait]
 impl ModelNode for Node {
     async fn infer(&self, request: tonic::Request<v1::InferRequest>) -> Result<Response<v1::InferReply>, Status> {
-        if self.manner == Manner::Silent {
-            std::future::pending::<()>().await;
+        self.ledger.count_ask(self.place);
+        match self.manner {
+            Manner::Silent => std::future::pending::<()>().await,
+            Manner::Slow(after_ms) => tokio::time::sleep(Duration::from_millis(after_ms)).await,
+            _ => {}
         }
-        let ballot = match self.manner {
-            Manner::Babbler => b"bla".to_vec(),
-            _ => self.ballot(request.get_ref()).to_bytes(),
-        };
+        let (ballot, outputs) = self.ballot(request.get_ref());
+        let ballot = if self.manner == Manner::Babbler { b"bla".to_vec() } else { ballot.to_bytes() };
+        let outputs = if request.get_ref().want_outputs { outputs } else { Vec::new() };
         self.ledger.count_answer(self.place);
-        Ok(Response::new(v1::InferReply { ballot: ballot.into(), ..Default::default() }))
+        Ok(Response::new(v1::InferReply { ballot: ballot.into(), outputs, ..Default::default() }))
     }
 
     async fn describe(&self, _: tonic::Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeReply>, Status> {

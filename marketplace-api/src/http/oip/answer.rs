@@ -66,7 +66,7 @@ pub(super) fn respond(
     wanted: &Wanted,
 ) -> Result<Response, ApiError> {
     let unwritable = |_| ApiError::from(Failure::Internal("an output cannot be written as JSON"));
-    let tensors = shown.tensors();
+    let tensors = shown.tensors(|name| wanted.form(name).is_some());
     let (mut outputs, mut binary) = (Vec::new(), Vec::new());
     for tensor in &tensors {
         let Some(in_binary) = wanted.form(&tensor.name) else { continue };

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::data;
 use crate::ask::{Failure, Tensor, TensorData};
 use crate::elements::split_elements;
-use crate::schema::{Task, element_count};
+use crate::schema::{Takes, Task, element_count};
 
 /// A request has at most this many parameters, and a tensor this many.
 const PARAMETERS_MAX: usize = 64;
@@ -76,10 +76,10 @@ impl InferRequest<'_> {
         }
         let binary = self.parameters.flag("binary_data_output").unwrap_or(false);
         let one = |output: &Output| {
-            if !task.outputs().iter().any(|spec| spec.name == output.name) {
-                let known: Vec<_> = task.outputs().iter().map(|spec| spec.name).collect();
+            if !task.output_names().contains(&output.name.as_str()) {
+                let known = task.output_names().join(", ");
                 let name: String = output.name.chars().take(64).collect();
-                return Err(Failure::BadInput(format!("there is no output `{name}`, only {}", known.join(", "))));
+                return Err(Failure::BadInput(format!("there is no output `{name}`, only {known}")));
             }
             Ok((output.name.clone(), output.parameters.flag("binary_data").unwrap_or(binary)))
         };
@@ -103,7 +103,7 @@ impl Input<'_> {
                 return Err(bad("bytes follow the JSON, but it has no `binary_data_size`"));
             }
             (None, Some(data)) => {
-                let base64 = task == Task::ImageClassification;
+                let base64 = task.takes == Takes::Pictures;
                 data::read(data, &self.datatype, count, base64).map_err(|problem| bad(&problem))?
             }
             (Some(_), Some(_)) => return Err(bad("it has both `data` and `binary_data_size`")),
@@ -230,10 +230,13 @@ impl<'de> Deserialize<'de> for Parameter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::Gives;
+
+    const TASK: Task = Task { takes: Takes::Tensor, gives: Gives::Echo { exact: false } };
 
     fn tensor(json: &str, binary: &'static [u8]) -> Result<Tensor, String> {
         let request: InferRequest<'_> = serde_json::from_str(json).map_err(|error| error.to_string())?;
-        request.inputs[0].tensor(Task::Identity, Bytes::from_static(binary)).map_err(|failure| failure.to_string())
+        request.inputs[0].tensor(TASK, Bytes::from_static(binary)).map_err(|failure| failure.to_string())
     }
 
     #[test]
