@@ -177,7 +177,10 @@ mod tests {
     #[test]
     fn a_slow_owner_is_asked_in_its_turn_and_somebody_else_with_it() {
         let mut experience = learned([FAST, FAST, SLOW, FAST]);
-        assert_eq!(plans(&mut experience, [true; 4]), [vec![1, 2, 3, 0], vec![2, 3, 0, 1], vec![3, 0, 1], vec![0, 1, 2, 3]]);
+        assert_eq!(
+            plans(&mut experience, [true; 4]),
+            [vec![1, 2, 3, 0], vec![2, 3, 0, 1], vec![3, 0, 1], vec![0, 1, 2, 3]]
+        );
         let plan = experience.plan(&roster(), &[true; 4], 3, false);
         assert_eq!(plan.hedge_after, HEDGE_FACTOR * FAST, "nobody waits as long as it takes");
         (0..40).for_each(|_| experience.answered(roster()[2], FAST));
@@ -188,7 +191,9 @@ mod tests {
     fn whoever_fails_or_cannot_count_is_not_relied_on() {
         let mut experience = learned([FAST; 4]);
         experience.failed(roster()[3]);
-        assert!(plans(&mut experience, [true; 4]).iter().all(|plan| plan.iter().filter(|place| **place != 3).count() == 3));
+        assert!(
+            plans(&mut experience, [true; 4]).iter().all(|plan| plan.iter().filter(|place| **place != 3).count() == 3)
+        );
         let plans = plans(&mut learned([FAST; 4]), [true, false, true, true]);
         assert!(plans.iter().all(|plan| plan.len() == 3 && !plan.contains(&1)), "{plans:?}");
     }
@@ -208,6 +213,8 @@ mod tests {
         let mut experience = learned([FAST; 4]);
         experience.waits(roster()[0], SLOW);
         experience.waits(roster()[1], FAST / 2);
-        assert!(plans(&mut experience, [true; 4]).iter().all(|plan| plan.iter().filter(|place| **place != 0).count() == 3));
+        assert!(
+            plans(&mut experience, [true; 4]).iter().all(|plan| plan.iter().filter(|place| **place != 0).count() == 3)
+        );
     }
 }

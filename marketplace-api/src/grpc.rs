@@ -171,8 +171,7 @@ impl Inference {
         let answers = all_agreed(answered, |answered| item_json(answered, charter, &self.core.market).to_string())?;
         let market = &self.core.market;
         let shown = Outputs { task, charter, market, answers: &answers, echo: Some(input), seed_was_given };
-        let (outputs, raw_output_contents) =
-            shown.tensors(wanted).into_iter().map(contents::output).unzip();
+        let (outputs, raw_output_contents) = shown.tensors(wanted).into_iter().map(contents::output).unzip();
         let text = |value| pb::InferParameter {
             parameter_choice: Some(pb::infer_parameter::ParameterChoice::StringParam(value)),
         };

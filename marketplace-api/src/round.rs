@@ -37,7 +37,8 @@ pub(crate) async fn run(lane: Arc<Lane>, mut items: Vec<Item>) {
     let begun = Instant::now();
     items.iter().for_each(|item| lane.metrics.stages.took(metrics::QUEUE, begun - item.admitted));
     let asking = Asking::begin(Arc::clone(&lane), group, seq, &items);
-    let round = Round { lane, begun, view, items, asking, settling: JoinSet::new(), unattested: Vec::new(), submitted: None };
+    let round =
+        Round { lane, begun, view, items, asking, settling: JoinSet::new(), unattested: Vec::new(), submitted: None };
     round.run().await;
 }
 

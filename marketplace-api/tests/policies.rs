@@ -38,7 +38,10 @@ async fn a_median_lies_between_honest_values_whatever_one_owner_says() {
     assert_eq!(status, 200, "{body}");
     // Owner i adds i/4; the liar says 256. Lower median of 0, 1/4, 1/2 and 256.
     let expected = [0.25, 1.25, -2.25, 10.25, 5.25, 5.25, 5.25, 5.25];
-    assert_eq!((&output(&body, "OUTPUT0")["data"], &output(&body, "OUTPUT0")["shape"]), (&json!(expected), &json!([2, 4])));
+    assert_eq!(
+        (&output(&body, "OUTPUT0")["data"], &output(&body, "OUTPUT0")["shape"]),
+        (&json!(expected), &json!([2, 4]))
+    );
     let verified = market.verify(&body["parameters"]["certificate.0"]);
     assert_eq!(verified.result(), Some(&fixed(&expected[..4])));
     assert_eq!(verified.record().assurance, Assurance::Supported);
@@ -79,7 +82,10 @@ async fn an_exact_group_agrees_on_bytes() {
     let digest = dropbear_certificates::Digest::of(&bytes);
     assert_eq!(verified.result(), Some(&Vote::Output(digest)));
     assert_eq!(output(&body, "digest")["data"][0], digest.to_string());
-    assert_eq!((verified.record().assurance, &tally(&body)["votes"][1]["owners"]), (Assurance::Robust, &json!(["owner-2"])));
+    assert_eq!(
+        (verified.record().assurance, &tally(&body)["votes"][1]["owners"]),
+        (Assurance::Robust, &json!(["owner-2"]))
+    );
 }
 
 #[tokio::test]
@@ -90,7 +96,11 @@ async fn an_agreed_output_comes_as_one_of_its_owners_sent_it() {
     let input = json!({ "name": "image", "shape": [1], "datatype": "BYTES", "data": [data] });
     let body = serde_json::to_vec(&json!({ "inputs": [input] })).unwrap();
     let (status, body) = market.post("/v2/models/captions/infer", body, &[]).await;
-    assert_eq!((status, &output(&body, "OUTPUT0")["data"][0]), (200, &json!(format!("{} bytes", picture.len()))), "{body}");
+    assert_eq!(
+        (status, &output(&body, "OUTPUT0")["data"][0]),
+        (200, &json!(format!("{} bytes", picture.len()))),
+        "{body}"
+    );
     market.verify(&body["parameters"]["certificate.0"]);
 }
 
@@ -159,7 +169,11 @@ async fn a_retry_of_a_tensor_gets_the_first_certificate() {
     let options = [("dropbear-nonce", "000102030405060708090a0b0c0d0e0f"), ("dropbear-expiry-ms", expiry.as_str())];
     let (_, first) = market.infer("within", &[INPUT], &options).await;
     let (status, second) = market.infer("within", &[INPUT], &options).await;
-    assert_eq!((status, &first["parameters"]["request_id.0"]), (200, &second["parameters"]["request_id.0"]), "{second}");
+    assert_eq!(
+        (status, &first["parameters"]["request_id.0"]),
+        (200, &second["parameters"]["request_id.0"]),
+        "{second}"
+    );
     let result = |body: &Value| market.verify(&body["parameters"]["certificate.0"]).result().cloned();
     assert!(result(&first).is_some());
     assert_eq!(result(&first), result(&second));

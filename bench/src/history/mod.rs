@@ -17,6 +17,7 @@
 mod block;
 pub mod export;
 pub mod ledger;
+pub mod load;
 pub mod log;
 mod order;
 mod record;

@@ -200,7 +200,8 @@ impl Market {
     /// Asks a group over one tensor of numbers per item.
     pub(crate) async fn infer(&self, group: &str, items: &[[f32; 4]], options: &[(&str, &str)]) -> (u16, Value) {
         let data: Vec<f32> = items.iter().flatten().copied().collect();
-        let input = serde_json::json!({ "name": "INPUT0", "shape": [items.len(), 4], "datatype": "FP32", "data": data });
+        let input =
+            serde_json::json!({ "name": "INPUT0", "shape": [items.len(), 4], "datatype": "FP32", "data": data });
         let body = serde_json::to_vec(&serde_json::json!({ "inputs": [input] })).unwrap();
         self.post(&format!("/v2/models/{group}/infer"), body, options).await
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dropbear_certificates::ballot::{batch_root, votes_root};
-use dropbear_certificates::request::{Field, output_commitment};
 use dropbear_certificates::policy::TensorBounds;
+use dropbear_certificates::request::{Field, output_commitment};
 use dropbear_certificates::{Answer, Ballot, BallotStatement, Digest, Policy, Request, Seed, Vote};
 use dropbear_wire::v1;
 use dropbear_wire::v1::model_node_server::{ModelNode, ModelNodeServer};
@@ -62,7 +62,9 @@ impl Node {
         match policy {
             Policy::Plurality => (self.class(input), Bytes::from_static(b"logits")),
             Policy::Borda { ranks } => match self.class(input) {
-                Vote::Class(class) => (Vote::Ranking((0..ranks as u32).map(|rank| class + rank).collect()), Bytes::new()),
+                Vote::Class(class) => {
+                    (Vote::Ranking((0..ranks as u32).map(|rank| class + rank).collect()), Bytes::new())
+                }
                 other => (other, Bytes::new()),
             },
             Policy::Exact { .. } => {
