@@ -162,7 +162,11 @@ async fn answer(kind: Kind, address: SocketAddr) -> anyhow::Result<(bool, Option
         Kind::ModelNode => {
             let node = client::model_node(address).describe(v1::DescribeRequest {}).await.map_err(short)?.into_inner();
             let model = format!("{} {} on {}", node.model, node.label, node.backend);
-            let detail = if node.ready { model } else { format!("{model}: {}", node.problem) };
+            let detail = match (node.ready, node.model.is_empty()) {
+                (true, _) => model,
+                (false, true) => node.problem,
+                (false, false) => format!("{model}: {}", node.problem),
+            };
             Ok((node.ready, None, detail))
         }
         Kind::Gateway => {

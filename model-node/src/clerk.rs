@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use dropbear_certificates::charter::DISCLOSURE_BYTES_MAX;
 use dropbear_certificates::{Digest, SecretKey};
+use dropbear_consensus::entry::{LICENCE_BYTES_MAX, REASON_BYTES_MAX};
 use dropbear_consensus::{Activate, Endpoints, Entry, Publish, Register, Withdraw};
 use dropbear_wire::client;
 use dropbear_wire::convert::Attested;
@@ -16,10 +18,6 @@ use crate::errand::{Bootstrap, Errand};
 
 /// A coordinator answers within this time, or another is asked too.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Licences and reasons are cut to what the ledger takes.
-const LICENCE_BYTES_MAX: usize = 64;
-const TEXT_BYTES_MAX: usize = 256;
-
 /// Signs and submits entries for one owner in one group.
 #[derive(Clone, Debug)]
 pub(crate) struct Clerk {
@@ -43,7 +41,7 @@ impl Clerk {
         Some(match errand {
             Errand::Register => {
                 let Bootstrap { card, licence, lineage } = bootstrap?;
-                let (licence, lineage) = (cut(licence, LICENCE_BYTES_MAX), cut(lineage, TEXT_BYTES_MAX));
+                let (licence, lineage) = (cut(licence, LICENCE_BYTES_MAX), cut(lineage, DISCLOSURE_BYTES_MAX));
                 Register { genesis, owner, serial, group, model: card.name.clone(), licence, lineage }.sign(key)
             }
             Errand::Publish => {
@@ -57,7 +55,7 @@ impl Clerk {
                 Activate { genesis, owner, serial, group, version, from_seq: 0 }.sign(key)
             }
             Errand::Withdraw(version, reason) => {
-                let reason = cut(&reason, TEXT_BYTES_MAX);
+                let reason = cut(&reason, REASON_BYTES_MAX);
                 Withdraw { genesis, owner, serial, group, version, permanent: false, reason }.sign(key)
             }
             Errand::Endpoints(endpoints) => Endpoints { genesis, owner, serial, group, endpoints }.sign(key),
@@ -98,7 +96,7 @@ fn block(reply: &SubmitReply) -> Result<u64, String> {
     Attested::try_from(attested).map(|attested| attested.header.seq).map_err(|error| error.to_string())
 }
 
-/// The beginning of a text, at most so many bytes, whole characters.
+/// The beginning of a text that is longer than the ledger takes: at most so many bytes, whole characters.
 fn cut(text: &str, bytes_max: usize) -> String {
     text[..text.floor_char_boundary(bytes_max)].to_owned()
 }

@@ -41,6 +41,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use dropbear_certificates::{Genesis, SecretKey};
+use dropbear_consensus::entry::ENDPOINTS_MAX;
 use dropbear_wire::files::{read_genesis, read_key};
 use serde::Deserialize;
 
@@ -146,6 +147,9 @@ pub enum ConfigError {
     /// Not TOML, or a field is missing, unknown or of the wrong kind.
     #[error("{0}: {1}")]
     Syntax(PathBuf, Box<toml::de::Error>),
+    /// More addresses than the ledger takes.
+    #[error("`endpoints` names {0} addresses; the ledger takes {ENDPOINTS_MAX}")]
+    Endpoints(usize),
     /// A number that must not be zero, or an empty list.
     #[error("`{0}` must not be zero or empty")]
     Empty(&'static str),
@@ -211,6 +215,10 @@ impl NodeConfig {
             ("infer_timeout_ms", usize::try_from(self.infer_timeout_ms).unwrap_or(usize::MAX)),
             ("load_timeout_ms", usize::try_from(self.load_timeout_ms).unwrap_or(usize::MAX)),
         ];
+        let endpoints = self.endpoints.as_ref().map_or(0, Vec::len);
+        if endpoints > ENDPOINTS_MAX {
+            return Err(ConfigError::Endpoints(endpoints));
+        }
         match numbers.into_iter().find(|(_, number)| *number == 0) {
             Some((field, _)) => Err(ConfigError::Empty(field)),
             None => Ok(()),
@@ -306,6 +314,8 @@ mod tests {
         let with = |line: &str| load(&format!("{MINIMAL}\n{line}")).unwrap_err().to_string();
         assert!(with("worker = 2").contains("worker"));
         assert!(with("workers = 0").contains("`workers` must not be zero"));
+        let many = format!("endpoints = {:?}", vec!["127.0.0.1:1"; ENDPOINTS_MAX + 1]);
+        assert!(with(&many).contains("`endpoints` names 9 addresses"));
         let none = MINIMAL.replace("\"127.0.0.1:9001\"", "");
         assert!(matches!(load(&none), Err(ConfigError::Empty("coordinators"))));
     }

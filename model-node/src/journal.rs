@@ -94,7 +94,7 @@ pub enum Votes {
     /// In this node's own journal.
     Own(Journal),
     /// In the journal of the sibling.
-    Keeper(Keeper),
+    Keeper(Box<Keeper>),
 }
 
 impl Votes {

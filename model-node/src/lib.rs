@@ -30,6 +30,7 @@ pub mod model;
 pub mod node;
 pub mod plan;
 pub mod pool;
+pub mod probe;
 mod service;
 mod serving;
 pub mod siblings;

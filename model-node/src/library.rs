@@ -1,11 +1,11 @@
 //! Where a node's versions come from: its store, or models that it was given.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dropbear_certificates::Digest;
-use dropbear_models::{OnnxOptions, Runtime, Store, Stored, Task};
+use dropbear_models::{Manifest, OnnxOptions, Runtime, Store, Task};
 use dropbear_wire::v1::Tensor;
 
 use crate::batcher::Limits;
@@ -116,12 +116,6 @@ pub struct Shelf {
     pub running: Running,
 }
 
-impl Shelf {
-    fn runtime(&self) -> Result<Option<Runtime>, ModelError> {
-        self.onnxruntime.as_deref().map(Runtime::load).transpose().map_err(ModelError::new)
-    }
-}
-
 impl Library for Shelf {
     /// Each worker's session holds the weights, and while one is loaded so does the file in memory.
     fn size(&self, version: &Digest) -> Option<u64> {
@@ -133,18 +127,54 @@ impl Library for Shelf {
 
     fn open(&self, version: &Digest) -> Result<Box<dyn Engine>, ModelError> {
         let stored = self.store.find(&version.0).map_err(ModelError::new)?;
-        let Stored { manifest, path, .. } =
-            stored.ok_or_else(|| ModelError("the version's files are not in the store".into()))?;
-        match manifest.task.clone() {
-            Task::Identity => self.running.start(Identity::new(&manifest)),
+        let stored = stored.ok_or_else(|| ModelError("the version's files are not in the store".into()))?;
+        let place = Place { manifest: &stored.manifest, path: &stored.path, onnxruntime: self.onnxruntime.as_deref() };
+        place.with_model(self.options, Start(&self.running))
+    }
+}
+
+struct Start<'a>(&'a Running);
+
+impl Visit for Start<'_> {
+    type Result = Result<Box<dyn Engine>, ModelError>;
+
+    fn visit<M: Model>(self, model: M) -> Self::Result {
+        self.0.start(model)
+    }
+}
+
+/// Something to be done with a model, whatever its type.
+pub(crate) trait Visit {
+    /// What comes of it.
+    type Result;
+
+    /// Does it.
+    fn visit<M: Model>(self, model: M) -> Self::Result;
+}
+
+/// Where a model's files lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) path: &'a Path,
+    pub(crate) onnxruntime: Option<&'a Path>,
+}
+
+impl Place<'_> {
+    /// Does something with the model that the manifest describes.
+    pub(crate) fn with_model<R, V>(self, options: OnnxOptions, visit: V) -> Result<R, ModelError>
+    where
+        V: Visit<Result = Result<R, ModelError>>,
+    {
+        let runtime = || self.onnxruntime.map(Runtime::load).transpose().map_err(ModelError::new);
+        match self.manifest.task.clone() {
+            Task::Identity => visit.visit(Identity::new(self.manifest)),
             Task::ImageClassification(task) => {
                 let missing = "the model runs on ONNX Runtime: set `onnxruntime` to the path of libonnxruntime";
-                let runtime = self.runtime()?.ok_or_else(|| ModelError(missing.into()))?;
-                self.running.start(ImageClassifier::new(&path, &manifest, task, runtime, self.options))
+                let runtime = runtime()?.ok_or_else(|| ModelError(missing.into()))?;
+                visit.visit(ImageClassifier::new(self.path, self.manifest, task, runtime, options))
             }
-            Task::Vector(task) => {
-                self.running.start(Numbers::new(&path, &manifest, task, self.runtime()?, self.options))
-            }
+            Task::Vector(task) => visit.visit(Numbers::new(self.path, self.manifest, task, runtime()?, options)),
         }
     }
 }

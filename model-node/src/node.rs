@@ -295,7 +295,7 @@ impl Opened {
             let journal = data_dir.join(JOURNAL_FILE);
             let votes = match keeper {
                 Some(_) if journal.exists() => return Err(NodeError::TwoJournals(journal)),
-                Some(keeper) => Votes::Keeper(keeper),
+                Some(keeper) => Votes::Keeper(Box::new(keeper)),
                 None => Votes::Own(Journal::open(&journal, &keys, &genesis)?),
             };
             let models = models(running)?;

@@ -249,7 +249,7 @@ impl v1::model_node_server::ModelNode for Handler {
         let problem = now.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let (key, card) = match &now {
             Ok((standing, lease)) => (standing.key.public(), Some(lease.card().clone())),
-            Err(_) => (claim.key(), None),
+            Err(_) => (claim.key(), serving.fleet.cards().pop()),
         };
         let of_card = |text: fn(&ModelCard) -> String| card.as_ref().map(text).unwrap_or_default();
         Ok(Response::new(v1::DescribeReply {
@@ -260,7 +260,7 @@ impl v1::model_node_server::ModelNode for Handler {
             label: of_card(|card| card.label.clone()),
             version: card.as_ref().map(|card| digest_bytes(&card.version)).unwrap_or_default(),
             backend: of_card(|card| card.backend.into()),
-            ready: card.is_some(),
+            ready: problem.is_empty(),
             problem,
         }))
     }

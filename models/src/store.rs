@@ -10,6 +10,7 @@
 //! A version appears as a whole or not at all, and is checked whenever it is read: a file that is not what the version
 //! names is never loaded.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -190,9 +191,8 @@ fn length(path: &Path) -> Result<u64, StoreError> {
 }
 
 fn copy(manifest: &Manifest, source: &Path, target: &Path) -> Result<(), StoreError> {
-    let mut names = vec![MANIFEST_FILE];
-    let mut name =
-        |file| if names.contains(&file) { Err(StoreError::SameName(file.into())) } else { Ok(names.push(file)) };
+    let mut names = BTreeSet::from([MANIFEST_FILE]);
+    let mut name = |file| if names.insert(file) { Ok(()) } else { Err(StoreError::SameName(file.into())) };
     for artefact in manifest.task.artefact().into_iter().chain(&manifest.card) {
         name(&artefact.file)?;
         copy_artefact(artefact, source, target)?;

@@ -208,6 +208,52 @@ fn a_pool_whose_workers_all_hang_says_so() {
     assert!(is_right("o", &ask(&pool, &["o"])[0]));
 }
 
+/// A session that takes its thread down when it is let go.
+struct Explosive(Arc<AtomicUsize>);
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        let is_first = self.0.fetch_add(1, Ordering::SeqCst) == 0;
+        assert!(!is_first, "the session explodes");
+    }
+}
+
+/// Echoes; its first session explodes when the model fails so often that it is loaded anew.
+struct Brittle(Moody, Arc<AtomicUsize>);
+
+impl Model for Brittle {
+    type Input = Bytes;
+    type Preparer = ();
+    type Session = Explosive;
+
+    fn card(&self) -> &ModelCard {
+        self.0.card()
+    }
+
+    fn preparer(&self) {}
+
+    fn open(&self) -> Result<Explosive, ModelError> {
+        Ok(Explosive(Arc::clone(&self.1)))
+    }
+
+    fn prepare(&self, (): &mut (), tensor: Tensor) -> Result<Bytes, Unusable> {
+        self.0.prepare(&mut (), tensor)
+    }
+
+    fn infer(&self, _: &mut Explosive, inputs: &[Bytes]) -> Result<Vec<Output>, ModelError> {
+        self.0.infer(&mut (), inputs)
+    }
+}
+
+#[test]
+fn a_worker_that_dies_is_replaced_and_whoever_waits_for_its_batch_is_told() {
+    let pool = start(Brittle(Moody::new().0, Arc::default()), Threads { decode: 1, workers: 1 }, TIMEOUTS).unwrap();
+    let (poison, answer) = job("p");
+    pool.admit(vec![poison]).unwrap();
+    assert!(answer.blocking_recv().is_err(), "the handle is dropped");
+    assert!(is_right("o", &ask(&pool, &["o"])[0]), "by the worker's successor");
+}
+
 /// Never loads.
 struct Heavy(Moody, Mutex<mpsc::Receiver<()>>);
 

@@ -4,6 +4,7 @@ mod ballots;
 mod journal;
 mod lifecycle;
 mod market;
+mod onnx;
 mod pictures;
 mod siblings;
 mod stored;

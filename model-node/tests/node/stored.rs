@@ -144,3 +144,21 @@ async fn a_node_that_brings_nothing_along_serves_what_the_ledger_names() {
     ask_until(&market, &node, 1).await;
     assert_eq!(market.coordinator.ledger.entries().len(), 3, "register, publish, activate");
 }
+
+#[tokio::test]
+async fn where_there_is_room_for_one_version_only_the_swap_waits_for_it_and_loses_no_request() {
+    let market = market().await;
+    let first = write_model(market.data_dir(), 1.0, None);
+    // A version takes 16 bytes: its weights, once in the session and once while they are loaded.
+    let more = format!("manifest = {first:?}\nmemory_bytes_max = 20");
+    let node = Node::from_config(config(&market, "data", &more)).await.unwrap();
+    node.ready().await;
+    let store = Store::open(&market.data_dir().join("data").join(STORE_FOLDER)).unwrap();
+    let second = Digest(store.add(&write_model(market.data_dir(), 2.0, None)).unwrap());
+    let mut desk = Desk::new(&market);
+    desk.publish("times", second);
+    desk.activate(second);
+    let before = ask_until(&market, &node, 2).await;
+    assert!(before.iter().all(|vote| *vote == Vote::Tensor(vec![16])), "{before:?}");
+    assert_eq!(node.fleet().slots().into_keys().collect::<Vec<_>>(), [second], "there is no room for a spare");
+}
