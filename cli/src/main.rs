@@ -149,3 +149,13 @@ struct Trust {
     #[arg(long, value_name = "FILE")]
     chain: Option<PathBuf>,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_command_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

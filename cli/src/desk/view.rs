@@ -91,9 +91,8 @@ impl Desk {
 
 /// What `enough` of the answers say alike, and the smallest of their seqs.
 fn alike<T: PartialEq>(mut answers: Vec<(u64, T)>, enough: usize) -> Option<(u64, T)> {
-    let seqs = |answer: &T| -> Vec<u64> {
-        answers.iter().filter(|(_, other)| other == answer).map(|(seq, _)| *seq).collect()
-    };
+    let seqs =
+        |answer: &T| -> Vec<u64> { answers.iter().filter(|(_, other)| other == answer).map(|(seq, _)| *seq).collect() };
     let found = answers.iter().position(|(_, answer)| seqs(answer).len() >= enough)?;
     let seq = seqs(&answers[found].1).into_iter().min()?;
     Some((seq, answers.swap_remove(found).1))

@@ -38,7 +38,7 @@ pub(super) async fn register(args: &RegisterArgs, json: bool) -> anyhow::Result<
 pub(super) async fn activate(args: &ActivateArgs, json: bool) -> anyhow::Result<Verdict> {
     let owner = args.scope.who.open()?;
     let view = owner.desk.view().await?;
-    let version = view.group(&args.scope.group)?.version(&owner.public(), &args.version)?;
+    let version = view.group(&args.scope.group)?.version(&owner.public(), &args.wanted)?;
     put_into_force(&owner, &view, &args.scope, &version, args.from_seq, json).await
 }
 
@@ -111,10 +111,10 @@ pub(super) async fn retire(args: &RetireArgs, json: bool) -> anyhow::Result<Verd
     let owner = args.scope.who.open()?;
     let view = owner.desk.view().await?;
     let group = view.group(&args.scope.group)?;
-    let version = match group.version(&owner.public(), &args.version) {
+    let version = match group.version(&owner.public(), &args.wanted) {
         Ok(version) => version.version.digest,
         // A whole digest is taken as it is: the ledger says whose it is not.
-        Err(error) => match Digest::from_hex(&args.version) {
+        Err(error) => match Digest::from_hex(&args.wanted) {
             Some(digest) => digest,
             None => bail!(error),
         },

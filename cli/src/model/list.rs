@@ -75,7 +75,7 @@ pub(super) async fn show(args: &ShowArgs, json: bool) -> anyhow::Result<Verdict>
     let owner = args.scope.who.open()?;
     let view = owner.desk.view().await?;
     let (group, key) = (view.group(&args.scope.group)?, owner.public());
-    let (version, holding) = (group.version(&key, &args.version)?, group.holding(&key));
+    let (version, holding) = (group.version(&key, &args.wanted)?, group.holding(&key));
     let place = holding.versions.iter().position(|known| known.version.digest == version.version.digest);
     let state = state(&holding, place.context("a version without a place")?, group.next());
     let model = holding.models.iter().find(|model| model.name == version.version.model);

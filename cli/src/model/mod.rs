@@ -1,6 +1,5 @@
 //! An owner's models: every step is an entry that the owner signs here, and that the ledger keeps.
 
-mod artefact;
 mod history;
 mod lifecycle;
 mod list;
@@ -73,7 +72,8 @@ pub(crate) struct PublishArgs {
 #[derive(clap::Args)]
 pub(crate) struct ActivateArgs {
     /// The version: its label, MODEL:LABEL, or the first digits of its digest.
-    version: String,
+    #[arg(value_name = "VERSION")]
+    wanted: String,
     #[command(flatten)]
     scope: Scope,
     /// Not before this block; as soon as the charter's notice allows if not given.
@@ -90,7 +90,8 @@ pub(crate) struct RollbackArgs {
 #[derive(clap::Args)]
 pub(crate) struct RetireArgs {
     /// The version: its label, MODEL:LABEL, or the first digits of its digest.
-    version: String,
+    #[arg(value_name = "VERSION")]
+    wanted: String,
     #[command(flatten)]
     scope: Scope,
     /// Why, for everybody to read.
@@ -116,7 +117,8 @@ pub(crate) struct ListArgs {
 #[derive(clap::Args)]
 pub(crate) struct ShowArgs {
     /// The version: its label, MODEL:LABEL, or the first digits of its digest.
-    version: String,
+    #[arg(value_name = "VERSION")]
+    wanted: String,
     #[command(flatten)]
     scope: Scope,
 }

@@ -3,52 +3,58 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use dropbear_certificates::Charter;
 use dropbear_consensus::Publish;
-use dropbear_model_node::NodeConfig;
 use dropbear_model_node::node::STORE_FOLDER;
-use dropbear_models::Store;
+use dropbear_model_node::probe::{plain_input, probe};
+use dropbear_model_node::{ModelCard, NodeConfig};
+use dropbear_models::{Manifest, Store};
 use serde_json::json;
 
-use super::{PublishArgs, artefact};
+use super::PublishArgs;
 use crate::Verdict;
+
+/// Inputs in one run: a model must take batches.
+const PROBES: usize = 3;
 
 pub(super) async fn run(args: &PublishArgs, json: bool) -> anyhow::Result<Verdict> {
     let owner = args.scope.who.open()?;
     let view = owner.desk.view().await?;
     let group = view.group(&args.scope.group)?;
     let charter = group.charter().cloned().or_else(|| {
-        let named = |charter: &dropbear_certificates::Charter| charter.place(&owner.public()).is_some();
+        let named = |charter: &Charter| charter.place(&owner.public()).is_some();
         group.state.proposals.iter().map(|open| &open.charter).find(|charter| named(charter)).cloned()
     });
     let charter = charter.with_context(|| format!("group {} has no charter to fit", args.scope.group))?;
     let node = owner.folder.as_deref().map(node).transpose()?.flatten();
     let onnxruntime = args.onnxruntime.clone().or_else(|| node.as_ref()?.onnxruntime.clone());
-    let (manifest, checked) = (args.manifest.clone(), charter);
-    let fit = tokio::task::spawn_blocking(move || artefact::check(&manifest, &checked, onnxruntime)).await?;
-    let fit = fit.with_context(|| format!("{} is not published", args.manifest.display()))?;
+    let manifest = args.manifest.clone();
+    let tried = tokio::task::spawn_blocking(move || try_out(&manifest, &charter, onnxruntime.as_deref()));
+    let card = tried.await?;
+    let card = card.with_context(|| format!("{} is not published", args.manifest.display()))?;
     let store = args.store.clone().or_else(|| Some(node?.data_dir.join(STORE_FOLDER)));
     let stored = store.as_deref().map(|store| keep(store, &args.manifest)).transpose()?;
-    let label = args.label.clone().unwrap_or(fit.card.label);
+    let label = args.label.clone().unwrap_or(card.label);
     let publish = Publish {
         genesis: owner.desk.genesis.digest(),
         owner: owner.public(),
         serial: owner.serial(&view)?,
         group: args.scope.group.clone(),
-        model: fit.manifest.name.clone(),
+        model: card.name.clone(),
         label: label.clone(),
-        version: fit.card.version,
+        version: card.version,
     };
     let applied = owner.send(&publish.sign(&owner.key)).await?;
-    let model = &fit.manifest.name;
+    let model = &card.name;
     if json {
-        let (version, seq, leaf) = (fit.card.version.to_string(), applied.seq, applied.leaf);
+        let (version, seq, leaf) = (card.version.to_string(), applied.seq, applied.leaf);
         println!(
             "{}",
             json!({ "model": model, "label": label, "version": version, "seq": seq, "leaf": leaf, "store": stored })
         );
         return Ok(Verdict::Good);
     }
-    println!("block {}: published {model} {label}, version {}", applied.seq, fit.card.version);
+    println!("block {}: published {model} {label}, version {}", applied.seq, card.version);
     match stored {
         Some(store) => {
             println!("  its files are in {}; put it into force with: dropbear model activate {label}", store.display())
@@ -58,6 +64,12 @@ pub(super) async fn run(args: &PublishArgs, json: bool) -> anyhow::Result<Verdic
         }
     }
     Ok(Verdict::Good)
+}
+
+/// Loads the version as a node would, and has it answer a batch: an input as the charter's task has it, several times.
+fn try_out(manifest: &Path, charter: &Charter, onnxruntime: Option<&Path>) -> anyhow::Result<ModelCard> {
+    let input = plain_input(&Manifest::load(manifest)?.task);
+    Ok(probe(manifest, charter, &vec![input; PROBES], onnxruntime)?.card)
 }
 
 /// The configuration of the owner's model node, if there is one.
