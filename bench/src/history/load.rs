@@ -5,12 +5,13 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
+use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::log::{Event, write};
-use crate::load::{LoadError, Question, post};
+use crate::load::{LoadError, Question, send};
 
 /// Events that wait to be written.
 const QUEUE_MAX: usize = 4096;
@@ -110,26 +111,46 @@ async fn one(
             break;
         }
         let start_us = recorder.clock.now_us();
-        let answer = post(&http, &question.url, body).await;
+        let answer = send(&http, &question.url, body).await;
         let end_us = recorder.clock.now_us();
-        recorder.record(event(answer.as_deref(), start_us, end_us)).await;
+        recorder.record(event(answer, start_us, end_us)).await;
     }
     Ok(())
 }
 
 /// A disagreement is answered with an error status, and a certificate all the same.
-fn event(answer: Result<&[u8], &LoadError>, start_us: u64, end_us: u64) -> Event {
-    let none = |error: String| Event::Request { start_us, end_us, certificate: None, id: None, error: Some(error) };
-    let body = match answer {
-        Ok(body) => body,
-        Err(error) => return none(error.to_string()),
+fn event(answer: Result<(u16, Bytes), LoadError>, start_us: u64, end_us: u64) -> Event {
+    let error = match answer {
+        Ok((status, body)) => match certificate(&body) {
+            Some(certificate) => {
+                return Event::Request { start_us, end_us, certificate: Some(certificate), id: None, error: None };
+            }
+            None => LoadError::of(status, &body).to_string(),
+        },
+        Err(error) => error.to_string(),
     };
-    let Ok(body) = serde_json::from_slice::<Value>(body) else { return none("the answer is not JSON".into()) };
-    match body["parameters"]["certificate.0"].as_str() {
-        Some(certificate) => {
-            let certificate = Some(certificate.to_owned());
-            Event::Request { start_us, end_us, certificate, id: None, error: None }
-        }
-        None => none("the answer has no certificate".into()),
+    Event::Request { start_us, end_us, certificate: None, id: None, error: Some(error) }
+}
+
+fn certificate(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let places = [&body["parameters"]["certificate.0"], &body["certificate"]];
+    places.into_iter().find_map(Value::as_str).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disagreement_is_an_answer_and_a_refusal_is_none() {
+        let of = |status, body: &'static str| match event(Ok((status, Bytes::from_static(body.as_bytes()))), 1, 2) {
+            Event::Request { certificate, error, .. } => (certificate, error),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(of(200, r#"{"parameters":{"certificate.0":"YQ"}}"#), (Some("YQ".into()), None));
+        assert_eq!(of(409, r#"{"error":"no-agreement","certificate":"Yg"}"#), (Some("Yg".into()), None));
+        let (certificate, error) = of(503, r#"{"error":"insufficient"}"#);
+        assert!(certificate.is_none() && error.unwrap().contains("503"));
     }
 }

@@ -25,25 +25,28 @@ use crate::{Verdict, init, layout};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What clients saw: one JSON object a line.
-    #[arg(long, value_name = "FILE", requires = "ledger")]
+    #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// The exported ledger. Without it, a market is started, kept busy while its owners activate versions all the time,
-    /// and checked.
+    /// The exported ledger. Without it and --market, a market is started, kept busy while its owners activate versions
+    /// all the time, and checked.
     #[arg(long, value_name = "FILE", requires = "trust")]
     ledger: Option<PathBuf>,
+    /// A running market, whose ledger is exported and checked.
+    #[arg(long, value_name = "DIR", conflicts_with = "ledger")]
+    market: Option<PathBuf>,
     /// The market's genesis.json.
     #[arg(long, value_name = "GENESIS.JSON")]
     trust: Option<PathBuf>,
-    /// Without --ledger: seconds under load.
+    /// Of a market of its own: seconds under load.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Without --ledger: activations in that time, by all owners in turn.
+    /// Of a market of its own: activations in that time, by all owners in turn.
     #[arg(long, default_value_t = 100)]
     activations: u32,
-    /// Without --ledger: clients that ask at once.
+    /// Of a market of its own: clients that ask at once.
     #[arg(long, default_value_t = 16)]
     clients: usize,
-    /// Without --ledger: keep log.jsonl, ledger.bin and genesis.json in this folder.
+    /// Keep log.jsonl, ledger.bin and genesis.json in this folder.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
@@ -56,11 +59,14 @@ struct Files {
 }
 
 pub(super) async fn run(args: Args, json: bool) -> anyhow::Result<Verdict> {
-    let (report, live) = match (&args.ledger, &args.trust) {
-        (Some(ledger), Some(trust)) => {
-            (check(Files { log: args.log.clone(), ledger: ledger.clone(), genesis: trust.clone() }).await?, false)
+    let is_our_own = args.ledger.is_none() && args.market.is_none();
+    let report = match (&args.ledger, &args.trust, &args.market) {
+        (Some(ledger), Some(trust), _) => {
+            check(Files { log: args.log.clone(), ledger: ledger.clone(), genesis: trust.clone() }).await?
         }
-        _ => (live(&args, json).await?, true),
+        (.., Some(market)) => running(&args, market).await?,
+        _ if args.log.is_some() => bail!("--log is about a market: name its ledger with --ledger or --market"),
+        _ => live(&args, json).await?,
     };
     if json {
         println!("{}", serde_json::to_string(&report)?);
@@ -68,7 +74,7 @@ pub(super) async fn run(args: Args, json: bool) -> anyhow::Result<Verdict> {
         println!("{report}");
     }
     // A market of our own has no reason to fail a request.
-    Ok(if report.is_green() && (!live || report.failed == 0) { Verdict::Good } else { Verdict::Bad })
+    Ok(if report.is_green() && (!is_our_own || report.failed == 0) { Verdict::Good } else { Verdict::Bad })
 }
 
 async fn check(files: Files) -> anyhow::Result<Report> {
@@ -92,6 +98,34 @@ async fn check(files: Files) -> anyhow::Result<Report> {
     .await?
 }
 
+/// Exports the ledger of a running market, and checks it.
+async fn running(args: &Args, market: &Path) -> anyhow::Result<Report> {
+    let folder = temporary()?;
+    let files = files(args, folder.path(), market)?;
+    export_to(&Desk::of_market(market)?, &files.ledger).await?;
+    keep(args, &files)?;
+    check(Files { log: args.log.clone(), ..files }).await
+}
+
+/// Where a history's files are to be: in the folder that keeps them, or in one that goes.
+fn files(args: &Args, temporary: &Path, market: &Path) -> anyhow::Result<Files> {
+    let out = args.keep.as_deref().unwrap_or(temporary);
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    Ok(Files { log: Some(out.join("log.jsonl")), ledger: out.join("ledger.bin"), genesis: layout::genesis(market) })
+}
+
+fn keep(args: &Args, files: &Files) -> anyhow::Result<()> {
+    let Some(out) = &args.keep else { return Ok(()) };
+    std::fs::copy(&files.genesis, out.join("genesis.json")).context("cannot keep genesis.json")?;
+    Ok(())
+}
+
+async fn export_to(desk: &Desk, path: &Path) -> anyhow::Result<()> {
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    export(desk.coordinators(), &desk.genesis.committee, BufWriter::new(file)).await?;
+    Ok(())
+}
+
 async fn live(args: &Args, json: bool) -> anyhow::Result<Report> {
     if args.seconds == 0 || args.activations == 0 {
         bail!("--seconds and --activations are at least 1");
@@ -99,16 +133,11 @@ async fn live(args: &Args, json: bool) -> anyhow::Result<Report> {
     let folder = temporary()?;
     let market = market(folder.path(), init::Group::Identity, "").await?;
     let dir = folder.path().join("market");
-    let out = args.keep.as_deref().unwrap_or(folder.path());
-    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-    let files =
-        Files { log: Some(out.join("log.jsonl")), ledger: out.join("ledger.bin"), genesis: layout::genesis(&dir) };
+    let files = files(args, folder.path(), &dir)?;
     let made = busy(args, &market, &dir, &files, json).await;
     market.stop().await?;
     made?;
-    if args.keep.is_some() {
-        std::fs::copy(&files.genesis, out.join("genesis.json")).context("cannot keep genesis.json")?;
-    }
+    keep(args, &files)?;
     check(files).await
 }
 
@@ -139,9 +168,7 @@ async fn busy(args: &Args, market: &Market, dir: &Path, files: &Files, json: boo
             args.clients
         );
     }
-    let file = File::create(&files.ledger).with_context(|| format!("cannot write {}", files.ledger.display()))?;
-    export(desk.coordinators(), &desk.genesis.committee, BufWriter::new(file)).await?;
-    Ok(())
+    export_to(&desk, &files.ledger).await
 }
 
 async fn updates(args: &Args, updater: &mut Updater, recorder: &Recorder) -> anyhow::Result<Duration> {

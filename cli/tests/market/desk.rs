@@ -27,8 +27,12 @@ impl<'a> Owner<'a> {
         let dir = self.folder.dir();
         let mut arguments = vec!["--json"];
         arguments.extend(command);
-        arguments.extend(["--market", dir.to_str().unwrap(), "--owner", self.name]);
-        if command[0] == "model" {
+        arguments.extend(["--market", dir.to_str().unwrap()]);
+        // These speak of all owners.
+        if !matches!(command, ["model", "list" | "stats", ..]) {
+            arguments.extend(["--owner", self.name]);
+        }
+        if command[0] == "model" && command[1] != "history" {
             arguments.extend(["--group", self.group]);
         }
         let output = dropbear(&arguments);

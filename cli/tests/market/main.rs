@@ -10,3 +10,4 @@ mod identity;
 mod metrics;
 mod mistakes;
 mod owners;
+mod tour;
