@@ -146,6 +146,19 @@ impl ChainLink {
         Self { template: header.template(), index, path, signers, signatures, entry: entry.to_bytes() }
     }
 
+    /// The entry, not verified; `None` if there is none.
+    #[must_use]
+    pub fn entry(&self) -> Option<GovernanceEntry> {
+        GovernanceEntry::from_bytes(&self.entry).ok()
+    }
+
+    /// About how large the link is in a chain.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let hashes = self.path.len() * size_of::<Digest>() + self.signatures.len() * SIGNATURE_BYTES;
+        self.template.len() + self.signers.len() + self.entry.len() + hashes + 32
+    }
+
     fn encode(&self, out: &mut Encoder) {
         out.array(6).bytes(&self.template).uint(self.index);
         encode_path(out, &self.path);

@@ -118,6 +118,12 @@ pub(crate) enum Failure {
          at /api/v1/certificates/{0}"
     )]
     Closed(Digest),
+    /// An owner's entry that can never be valid.
+    #[error("{0}")]
+    EntryInvalid(String),
+    /// An owner's entry that the ledger does not take, with the code of the reason.
+    #[error("{1}")]
+    EntryRefused(String, String),
     /// A quorum attested something that does not verify.
     #[error("the committee attested something that does not verify: {0}")]
     Committee(String),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use dropbear_certificates::request::result_salt;
 use dropbear_certificates::{
-    Attachments, Certificate, Charter, Digest, ModelSet, Record, RequestAttachment, ValueOpening, Vote, VotesAttachment,
+    Attachments, Certificate, Digest, ModelSet, Record, RequestAttachment, ValueOpening, Vote, VotesAttachment,
 };
 
 use crate::ask::{Answer, Failure};
@@ -24,7 +24,8 @@ pub(crate) fn answer(
     known: &[Vote],
     models: Option<ModelSet>,
 ) -> Result<Answer, Failure> {
-    let charter = charter(market, &proven)?;
+    let trusted = market.trusted();
+    let charter = trusted.charter(&proven.record.charter).ok_or(Failure::Committee(UNPROVEN.into()))?;
     let votes = open_votes(&proven.record, minted.vote_salt, known, charter)
         .ok_or(Failure::Closed(minted.naming.request_id))?;
     let finding = Finding::of_record(&proven.record, &votes, charter);
@@ -57,10 +58,7 @@ pub(crate) fn public_certificate(
     certificate(market, quorum, proven, Attachments::default(), models)
 }
 
-fn charter<'a>(market: &'a Market, proven: &ProvenRecord) -> Result<&'a Charter, Failure> {
-    let charter = market.trust.charter(&proven.record.charter);
-    charter.ok_or_else(|| Failure::Committee("the record names a charter that genesis does not contain".into()))
-}
+const UNPROVEN: &str = "the record names a charter that was not proven to this gateway";
 
 fn request_attachment(minted: &Minted) -> RequestAttachment {
     RequestAttachment {
@@ -84,5 +82,14 @@ fn certificate(
     let certificate =
         Certificate::new(quorum.header.clone(), record, path, market.committee(), &quorum.attestations, attachments);
     market.verify(&certificate).map_err(|refusal| Failure::Committee(refusal.to_string()))?;
+    // Verified already as part of what this gateway trusts: it is for holders who know the genesis alone.
+    let chain = market.trusted().chain(&certificate.record().group, certificate.record().seq);
+    let certificate = match chain {
+        Some(chain) => {
+            let attachments = Attachments { chain: Some(chain), ..certificate.attachments().clone() };
+            certificate.with_attachments(attachments)
+        }
+        None => certificate,
+    };
     Ok(certificate.to_bytes().into())
 }

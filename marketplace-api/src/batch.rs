@@ -38,6 +38,11 @@ impl<T: Batchable> Batcher<T> {
         Self { rules, waiting: VecDeque::new(), in_flight: 0 }
     }
 
+    /// From now on other bounds hold.
+    pub(crate) fn set_rules(&mut self, rules: BatchRules) {
+        self.rules = rules;
+    }
+
     /// Admits an item.
     pub(crate) fn push(&mut self, item: T, now: Instant) {
         self.waiting.push_back((now, item));

@@ -228,6 +228,11 @@ impl Collector {
         self.group.digest
     }
 
+    /// What is asked.
+    pub(crate) fn wanted(&self) -> &[Wanted] {
+        &self.wanted
+    }
+
     /// The counted ballots, with their owners' places.
     pub(crate) fn counted(&self) -> impl Iterator<Item = (usize, &Ballot)> {
         self.seats.iter().enumerate().filter_map(|(place, seat)| match seat {

@@ -25,7 +25,9 @@ pub struct GatewayConfig {
     pub metrics_listen: Option<SocketAddr>,
     /// The committee's coordinators, in the order of genesis.
     pub coordinators: Vec<CoordinatorAddress>,
-    /// By group, then by owner: the addresses of the owner's model nodes.
+    /// By group, then by owner: the addresses of the owner's model nodes, instead of those that the owner tells the
+    /// ledger.
+    #[serde(default)]
     pub groups: BTreeMap<String, BTreeMap<String, Vec<SocketAddr>>>,
     /// Bounds and times.
     #[serde(default)]
@@ -71,6 +73,8 @@ pub struct Limits {
     pub late_wait_ms: u64,
     /// Bytes of request batches that are kept for such ballots; owners of further batches are not waited for.
     pub late_bytes_max: usize,
+    /// Entries with such ballots that are submitted at once; others wait their turn, for `late_wait_ms` at most.
+    pub late_submissions_max: usize,
     /// Size of a request body, before and after decompression.
     pub body_bytes_max: usize,
     /// Bytes of request bodies that are held at once; more get 429.
@@ -106,6 +110,7 @@ impl Default for Limits {
             await_all_ballots: false,
             late_wait_ms: 5_000,
             late_bytes_max: 64 << 20,
+            late_submissions_max: 2,
             body_bytes_max: 32 << 20,
             body_bytes_in_flight_max: 256 << 20,
             header_timeout_ms: 10_000,
@@ -146,9 +151,9 @@ pub enum ConfigError {
     /// The coordinators are not those of genesis.
     #[error("`coordinators` must list the members of genesis in their order: {0}")]
     Coordinators(String),
-    /// A group or owner that genesis does not name.
-    #[error("`groups` names `{0}`, which genesis does not")]
-    UnknownName(String),
+    /// What cannot name a group or owner.
+    #[error("`groups` names `{0}`: names are 1 to 64 characters of a-z, 0-9, '-', '.' and '_'")]
+    NoName(String),
     /// An address that is reachable without TLS from elsewhere.
     #[error("{0} is not a loopback address; internal services have no TLS yet and are reached over loopback only")]
     NotLoopback(SocketAddr),
@@ -196,6 +201,7 @@ impl Limits {
             ("body_bytes_max", self.body_bytes_max),
             ("connections_max", self.connections_max),
             ("late_bytes_max", self.late_bytes_max),
+            ("late_submissions_max", self.late_submissions_max),
         ] {
             if value == 0 {
                 return Err(ConfigError::Limit(name, positive));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dropbear_wire::client;
 use dropbear_wire::v1::coordinator_client::CoordinatorClient;
+use dropbear_wire::v1::ledger_client::LedgerClient;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -15,9 +16,12 @@ use crate::market::Market;
 
 mod lookup;
 mod reach;
+mod read;
 mod submit;
 
+pub(crate) use lookup::Found;
 pub(crate) use reach::Reach;
+pub(crate) use read::Accounts;
 pub(crate) use submit::{Fate, Settled};
 
 /// One member's coordinator.
@@ -25,6 +29,7 @@ pub(crate) use submit::{Fate, Settled};
 struct Coordinator {
     name: String,
     client: CoordinatorClient<Channel>,
+    ledger: LedgerClient<Channel>,
     /// Whether its last call failed: it is then asked last.
     failing: AtomicBool,
 }
@@ -43,6 +48,7 @@ impl Coordinators {
         let member = |(member, address): (&dropbear_certificates::genesis::Member, &SocketAddr)| Coordinator {
             name: member.name.clone(),
             client: client::coordinator(*address),
+            ledger: client::ledger(*address),
             failing: AtomicBool::new(false),
         };
         let members = market.committee().members.iter().zip(addresses).map(member).collect();

@@ -9,14 +9,17 @@ use bytes::Bytes;
 use dropbear_certificates::{Charter, Digest};
 use dropbear_wire::convert::GroupView;
 use dropbear_wire::follow::{Follower, LedgerView};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use dropbear_wire::registry::GroupState;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::ask::{Answered, Ask, Failure, Unanswered};
 use crate::assemble;
 use crate::config::{GatewayConfig, Limits};
-use crate::coordinators::{Coordinators, Reach};
+use crate::coordinators::{Accounts, Coordinators, Reach, Settled};
 use crate::directory::Directory;
+use crate::evidence::Reported;
+use crate::governance;
 use crate::lane::{Item, Lane};
 use crate::market::Market;
 use crate::metrics::Metrics;
@@ -25,13 +28,50 @@ use crate::needed::ballots_needed;
 use crate::picture::PictureRules;
 use crate::pressure::Pressure;
 use crate::schema::{self, Task};
-use crate::settle::{self, Claim};
+use crate::settle::{self, Claim, Work};
 
 /// A round answers at its deadline; the call waits this much longer for the answer to travel.
 const ANSWER_GRACE: Duration = Duration::from_millis(500);
+/// Owners' entries that are on their way to the ledger at once.
+const ENTRIES_IN_FLIGHT_MAX: usize = 64;
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
 type Lanes = BTreeMap<(String, bool), mpsc::UnboundedSender<Vec<Item>>>;
+
+/// What every lane is made of.
+#[derive(Debug)]
+struct Makings {
+    market: Arc<Market>,
+    limits: Arc<Limits>,
+    coordinators: Arc<Coordinators>,
+    follower: Follower,
+    directory: Arc<Directory>,
+    permits: Arc<Semaphore>,
+    late_room: Arc<Semaphore>,
+    late_turns: Arc<Semaphore>,
+    reported: Arc<Reported>,
+    metrics: Metrics,
+}
+
+impl Makings {
+    fn lane(&self, group: &str, certified: bool) -> Lane {
+        Lane {
+            group: group.into(),
+            certified,
+            market: Arc::clone(&self.market),
+            coordinators: Arc::clone(&self.coordinators),
+            directory: Arc::clone(&self.directory),
+            experience: Mutex::default(),
+            follower: self.follower.clone(),
+            limits: Arc::clone(&self.limits),
+            permits: Arc::clone(&self.permits),
+            late_room: Arc::clone(&self.late_room),
+            late_turns: Arc::clone(&self.late_turns),
+            reported: Arc::clone(&self.reported),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
 
 /// Everything but listeners.
 #[derive(Debug)]
@@ -42,53 +82,105 @@ pub(crate) struct Core {
     reach: Reach,
     follower: Follower,
     directory: Arc<Directory>,
-    lanes: Lanes,
+    makings: Makings,
+    /// One for each group that was asked, and each way of asking.
+    lanes: Mutex<Lanes>,
     permits: Arc<Semaphore>,
+    entry_permits: Semaphore,
     pressure: Mutex<Pressure>,
     draining: AtomicBool,
     metrics: Metrics,
 }
 
 impl Core {
-    /// Starts lanes and follower; must be called within a tokio runtime.
+    /// Starts follower and governance; must be called within a tokio runtime.
     pub(crate) fn start(config: &GatewayConfig, market: Market, metrics: Metrics) -> Self {
         let (market, limits) = (Arc::new(market), Arc::new(config.limits.clone()));
         let addresses: Vec<_> = config.coordinators.iter().map(|coordinator| coordinator.address).collect();
         let resubmit_after = Duration::from_millis(limits.resubmit_after_ms);
         let coordinators = Arc::new(Coordinators::new(Arc::clone(&market), &addresses, resubmit_after));
         let first = usize::from(market.public().as_bytes()[0]);
-        let follower = Follower::start(addresses, first);
+        let follower = Follower::start(addresses.clone(), first);
+        tokio::spawn(governance::keep(Arc::clone(&market), addresses, follower.view()));
         let permits = Arc::new(Semaphore::new(limits.items_in_flight_max));
-        let late_room = Arc::new(Semaphore::new(limits.late_bytes_max));
         let directory = Arc::new(Directory::new(config.groups.clone()));
-        let mut lanes = Lanes::new();
-        for charter in &market.genesis().charters {
-            for certified in [true, false] {
-                let lane = Lane {
-                    group: charter.group.clone(),
-                    certified,
-                    market: Arc::clone(&market),
-                    coordinators: Arc::clone(&coordinators),
-                    directory: Arc::clone(&directory),
-                    experience: Mutex::default(),
-                    follower: follower.clone(),
-                    limits: Arc::clone(&limits),
-                    permits: Arc::clone(&permits),
-                    late_room: Arc::clone(&late_room),
-                    metrics: metrics.clone(),
-                };
-                lanes.insert((charter.group.clone(), certified), lane.start());
-            }
+        let makings = Makings {
+            market: Arc::clone(&market),
+            limits: Arc::clone(&limits),
+            coordinators: Arc::clone(&coordinators),
+            follower: follower.clone(),
+            directory: Arc::clone(&directory),
+            permits: Arc::clone(&permits),
+            late_room: Arc::new(Semaphore::new(limits.late_bytes_max)),
+            late_turns: Arc::new(Semaphore::new(limits.late_submissions_max)),
+            reported: Arc::default(),
+            metrics: metrics.clone(),
+        };
+        Self {
+            reach: Reach::start(Arc::clone(&coordinators)),
+            lanes: Mutex::default(),
+            pressure: Mutex::default(),
+            draining: AtomicBool::new(false),
+            entry_permits: Semaphore::new(ENTRIES_IN_FLIGHT_MAX),
+            market,
+            limits,
+            coordinators,
+            follower,
+            directory,
+            makings,
+            permits,
+            metrics,
         }
-        let reach = Reach::start(Arc::clone(&coordinators));
-        let (pressure, draining) = (Mutex::default(), AtomicBool::new(false));
-        Self { market, limits, coordinators, reach, follower, directory, lanes, permits, pressure, draining, metrics }
     }
 
-    /// The charter of a group, as genesis has it.
-    pub(crate) fn charter(&self, group: &str) -> Result<&Charter, Failure> {
+    /// The charter of a group: the one in force in the next block or, until the ledger is followed, that of genesis.
+    pub(crate) fn charter(&self, group: &str) -> Result<Arc<Charter>, Failure> {
+        let view = self.follower.view();
+        let view = view.borrow();
+        if let Some(known) = view.groups.get(group) {
+            return Ok(Arc::clone(&known.charter));
+        }
+        if let Some(begins) = view.registry.groups.get(group).and_then(|known| known.pending(view.seq)) {
+            let seq = begins.from_seq;
+            return Err(Failure::Unavailable(format!("the group's first charter takes effect at block {seq}")));
+        }
         let charter = self.market.genesis().charters.iter().find(|charter| charter.group == group);
-        charter.ok_or_else(|| Failure::UnknownGroup(group.chars().take(64).collect()))
+        let charter = charter.filter(|_| view.groups.is_empty());
+        charter.cloned().map(Arc::new).ok_or_else(|| Failure::UnknownGroup(group.chars().take(64).collect()))
+    }
+
+    /// Gives items to their lane, which begins with the first of them.
+    fn enqueue(&self, group: &str, certified: bool, items: Vec<Item>) -> Result<(), Failure> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.entry((group.to_owned(), certified));
+        let lane = lane.or_insert_with(|| self.makings.lane(group, certified).start());
+        lane.send(items).map_err(|_| Failure::Internal("a lane has ended"))
+    }
+
+    /// A place for an owner's entry on its way to the ledger.
+    pub(crate) fn admit_entry(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        self.entry_permits.try_acquire().map_err(|_| Failure::Overloaded("entries in flight"))
+    }
+
+    /// Submits an entry that no lane made.
+    pub(crate) async fn submit(&self, work: &Work) -> Result<Settled, Vec<String>> {
+        self.coordinators.submit(work).await
+    }
+
+    /// What the owners of a group did.
+    pub(crate) async fn accounts(&self, group: &str) -> Result<Accounts, Failure> {
+        self.state(group)?;
+        let accounts = self.coordinators.accounts(group, Instant::now() + LOOKUP_TIMEOUT).await;
+        accounts.map_err(|problems| {
+            Failure::Unavailable(format!("no coordinator tells the accounts ({}); try again", problems.join("; ")))
+        })
+    }
+
+    /// A group with all that waits in it, as the ledger has it.
+    pub(crate) fn state(&self, group: &str) -> Result<Arc<GroupState>, Failure> {
+        let view = self.follower.view();
+        let state = view.borrow().registry.groups.get(group).cloned();
+        state.ok_or_else(|| Failure::UnknownGroup(group.chars().take(64).collect()))
     }
 
     /// The ledger as it is followed.
@@ -105,7 +197,7 @@ impl Core {
     pub(crate) fn group(&self, group: &str) -> Option<(Arc<GroupView>, u64)> {
         let view = self.follower.view();
         let view = view.borrow();
-        let known = view.groups.get(group).filter(|known| self.market.trust.charter(&known.digest).is_some())?;
+        let known = view.groups.get(group).filter(|known| self.market.believes(known))?;
         Some((Arc::clone(known), view.seq))
     }
 
@@ -137,7 +229,7 @@ impl Core {
             let of = self.market.committee().members.len();
             return Some(format!("{reached} of {of} coordinators answer, certificates need {needed}"));
         }
-        if !self.lanes.keys().any(|(group, _)| self.is_group_ready(group)) {
+        if !self.ledger().groups.keys().any(|group| self.is_group_ready(group)) {
             return Some("no group has enough owners with a model in force".into());
         }
         None
@@ -145,11 +237,13 @@ impl Core {
 
     /// Returns once the gateway is ready.
     pub(crate) async fn ready(&self) {
-        let (mut view, mut reach) = (self.follower.view(), self.reach.changes());
+        let (mut view, mut reach, mut trusted) =
+            (self.follower.view(), self.reach.changes(), self.market.trust_changes());
         while !self.is_ready() {
             let gone = tokio::select! {
                 changed = view.changed() => changed.is_err(),
                 changed = reach.changed() => changed.is_err(),
+                changed = trusted.changed() => changed.is_err(),
             };
             if gone {
                 return;
@@ -178,9 +272,6 @@ impl Core {
             return Err(Failure::Overloaded("requests that it can answer in time"));
         }
         let (asked, before) = (Instant::now(), in_flight);
-        let key = (group, certified);
-        let lane = self.lanes.get(&key);
-        let lane = lane.ok_or(Failure::Internal("a group without a lane"))?;
         let deadline = Instant::now() + timeout;
         let mut namings = Vec::with_capacity(minted.len());
         let (mut items, mut replies) = (Vec::with_capacity(minted.len()), Vec::with_capacity(minted.len()));
@@ -195,13 +286,13 @@ impl Core {
             replies.push(answer);
         }
         let counted = InFlight::new(&self.metrics, items.len());
-        lane.send(items).map_err(|_| Failure::Internal("a lane has ended"))?;
+        self.enqueue(&group, certified, items)?;
         let mut answers = Vec::with_capacity(replies.len());
         for (reply, naming) in replies.into_iter().zip(namings) {
             let lost = || Err(Box::new(Unanswered { naming, failure: Failure::Internal("an answer was lost") }));
             let answered = timeout_at(deadline + ANSWER_GRACE, reply).await;
             let answered = answered.map_or_else(|_| lost(), |answer| answer.unwrap_or_else(|_| lost()));
-            self.metrics.ended(&key.0, certified, &answered, asked.elapsed());
+            self.metrics.ended(&group, certified, &answered, asked.elapsed());
             answers.push(answered);
         }
         drop(counted);
@@ -217,7 +308,7 @@ impl Core {
 
     fn mint(&self, ask: &Ask) -> Result<(Vec<Minted>, Duration), Failure> {
         let charter = self.charter(&ask.group)?;
-        let task = Task::of(charter)?;
+        let task = Task::of(&charter)?;
         let pictures = PictureRules {
             side_max: self.limits.image_side_max,
             pixels_max: self.limits.image_pixels_max,

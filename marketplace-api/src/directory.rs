@@ -69,8 +69,8 @@ impl Directory {
 
     /// Finds every owner's nodes; owners whose addresses stay keep what was learned of them.
     fn find(&self, group: &GroupView, before: Option<&Owners>) -> Owners {
-        let owner = |seat: &dropbear_certificates::charter::Seat| {
-            let addresses = self.addresses(&group.charter.group, &seat.owner);
+        let owner = |(place, seat): (usize, &dropbear_certificates::charter::Seat)| {
+            let addresses = self.addresses(group, place, &seat.owner);
             let same = before.and_then(|before| before.of_key(&seat.key)).filter(|owner| owner.addresses == addresses);
             if let Some(same) = same {
                 return Some(same.clone());
@@ -78,10 +78,24 @@ impl Directory {
             let nodes = (!addresses.is_empty()).then(|| Arc::new(self.book.owner(&addresses)))?;
             Some(Owner { key: seat.key, addresses, nodes })
         };
-        Owners(group.charter.roster.iter().map(owner).collect())
+        Owners(group.charter.roster.iter().enumerate().map(owner).collect())
     }
 
-    fn addresses(&self, group: &str, owner: &str) -> Vec<SocketAddr> {
-        self.configured.get(group).and_then(|owners| owners.get(owner)).cloned().unwrap_or_default()
+    /// What the configuration says of an owner, else what the owner says in the ledger.
+    fn addresses(&self, group: &GroupView, place: usize, owner: &str) -> Vec<SocketAddr> {
+        let configured = self.configured.get(&group.charter.group).and_then(|owners| owners.get(owner));
+        configured.filter(|addresses| !addresses.is_empty()).cloned().unwrap_or_else(|| {
+            let endpoints = group.holding(place).map(|holding| holding.endpoints.as_slice()).unwrap_or_default();
+            endpoints.iter().filter_map(|endpoint| reachable(owner, endpoint)).collect()
+        })
     }
+}
+
+/// The address that an owner's endpoint names. Without TLS nobody is asked beyond this machine, whatever owners write.
+fn reachable(owner: &str, endpoint: &str) -> Option<SocketAddr> {
+    let address = endpoint.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+    if address.is_none() {
+        tracing::warn!(owner, endpoint, "an endpoint is no loopback address: internal services have no TLS yet");
+    }
+    address
 }

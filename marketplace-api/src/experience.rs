@@ -18,11 +18,11 @@ const SLOW_SLACK: Duration = Duration::from_millis(5);
 /// All owners are asked at once where fewer rounds than this share end with the ballots that they need at least.
 const SUFFICES_MIN: f64 = 0.8;
 /// Stragglers are waited for this many times as long as their round was expected to take, within the bounds below.
-const HEDGE_FACTOR: u32 = 2;
-const HEDGE_MIN: Duration = Duration::from_millis(20);
+const HEDGE_FACTOR: u32 = 3;
+const HEDGE_MIN: Duration = Duration::from_millis(50);
 const HEDGE_MAX: Duration = Duration::from_secs(1);
 /// And this long where nothing is known yet.
-const HEDGE_UNKNOWN: Duration = Duration::from_millis(100);
+const HEDGE_UNKNOWN: Duration = Duration::from_millis(200);
 
 /// A running mean of durations; `None` before the first.
 #[derive(Clone, Copy, Debug, Default)]

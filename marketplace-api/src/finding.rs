@@ -1,5 +1,7 @@
 //! What a group found: the seam between agreement policies and what clients are shown.
 
+use std::sync::Arc;
+
 use dropbear_certificates::bitmap::Bitmap;
 use dropbear_certificates::policy::{Agreement, Points, Support, points};
 use dropbear_certificates::request::vote_commitment;
@@ -19,6 +21,8 @@ pub(crate) enum Standing {
 /// A tally that people can read: owners by their place on the roster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
+    /// Under which charter it was found; places are those of its roster.
+    pub(crate) charter: Arc<Charter>,
     /// What it comes to.
     pub(crate) standing: Standing,
     /// The strongest assurance that the tally supports.
@@ -37,7 +41,7 @@ pub(crate) struct Finding {
 
 impl Finding {
     /// What these votes come to; `None` where no ballot is counted.
-    pub(crate) fn of_votes(votes: &[Option<Vote>], charter: &Charter, demand: Assurance) -> Self {
+    pub(crate) fn of_votes(votes: &[Option<Vote>], charter: &Arc<Charter>, demand: Assurance) -> Self {
         let agreement = charter.combine(votes);
         let standing = match (agreement.outcome(demand), &agreement.result) {
             (Some(Outcome::Agreed), Some(result)) => Standing::Agreed(result.clone()),
@@ -46,6 +50,7 @@ impl Finding {
         };
         let by = |(vote, owners): &(Vote, Bitmap)| (vote.clone(), owners.iter().collect());
         Self {
+            charter: Arc::clone(charter),
             standing,
             assurance: agreement.levels.now,
             votes: agreement.groups.votes.iter().map(by).collect(),
@@ -57,7 +62,7 @@ impl Finding {
     }
 
     /// What a record says, its votes opened.
-    pub(crate) fn of_record(record: &Record, opened: &VotesAttachment, charter: &Charter) -> Self {
+    pub(crate) fn of_record(record: &Record, opened: &VotesAttachment, charter: &Arc<Charter>) -> Self {
         let (cast, abstained): (Vec<_>, Vec<_>) = record.votes.iter().partition(|group| group.commitment.is_some());
         let by = |(group, vote): (&dropbear_certificates::record::VoteGroup, &Vote)| {
             (vote.clone(), group.owners.iter().collect::<Vec<_>>())

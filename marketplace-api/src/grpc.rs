@@ -127,7 +127,7 @@ impl GrpcInferenceService for Inference {
     ) -> Result<Response<pb::ModelMetadataResponse>, Status> {
         let request = request.into_inner();
         check_version(&request.version)?;
-        let task = Task::of(self.core.charter(&request.name).map_err(status)?).map_err(status)?;
+        let task = Task::of(&*self.core.charter(&request.name).map_err(status)?).map_err(status)?;
         let specs = |specs: Vec<TensorSpec>| {
             let spec = |spec: TensorSpec| pb::model_metadata_response::TensorMetadata {
                 name: spec.name.into(),
@@ -159,7 +159,7 @@ impl GrpcInferenceService for Inference {
 impl Inference {
     async fn infer(&self, mut request: pb::ModelInferRequest) -> Result<pb::ModelInferResponse, Status> {
         let charter = self.core.charter(&request.model_name).map_err(status)?;
-        let task = Task::of(charter).map_err(status)?;
+        let task = Task::of(&charter).map_err(status)?;
         let wanted = wanted(task, &request.outputs)?;
         let texts = texts(&request.parameters);
         let options = options::options(|name| options::from_texts(&texts, name)).map_err(status)?;
@@ -168,9 +168,9 @@ impl Inference {
         let group = std::mem::take(&mut request.model_name);
         let ask = Ask { group: group.clone(), input: input.clone(), options };
         let answered = self.core.ask(ask).await.map_err(status)?;
-        let answers = all_agreed(answered, |answered| item_json(answered, charter, &self.core.market).to_string())?;
+        let answers = all_agreed(answered, |answered| item_json(answered, &self.core.market).to_string())?;
         let market = &self.core.market;
-        let shown = Outputs { task, charter, market, answers: &answers, echo: Some(input), seed_was_given };
+        let shown = Outputs { task, market, answers: &answers, echo: Some(input), seed_was_given };
         let (outputs, raw_output_contents) = shown.tensors(wanted).into_iter().map(contents::output).unzip();
         let text = |value| pb::InferParameter {
             parameter_choice: Some(pb::infer_parameter::ParameterChoice::StringParam(value)),
@@ -238,8 +238,8 @@ fn all_agreed(answered: Vec<Answered>, describe: impl Fn(&Answered) -> String) -
 fn status(failure: Failure) -> Status {
     let message = failure.to_string();
     match failure {
-        Failure::BadInput(_) | Failure::Unreadable(_) => Status::invalid_argument(message),
-        Failure::Refused(..) => Status::failed_precondition(message),
+        Failure::BadInput(_) | Failure::Unreadable(_) | Failure::EntryInvalid(_) => Status::invalid_argument(message),
+        Failure::Refused(..) | Failure::EntryRefused(..) => Status::failed_precondition(message),
         Failure::UnknownGroup(_) => Status::not_found(message),
         Failure::Overloaded(_) => Status::resource_exhausted(message),
         Failure::Closed(_) => Status::already_exists(message),

@@ -12,7 +12,9 @@ use crate::core::Core;
 use error::ApiError;
 
 mod body;
+mod entries;
 mod error;
+mod groups;
 mod market;
 mod oip;
 mod server;
@@ -41,8 +43,10 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .route("/v2/models/{group}/versions/{version}", get(oip::model_metadata))
         .route("/v2/models/{group}/versions/{version}/ready", get(oip::model_ready))
         .route("/v2/models/{group}/versions/{version}/infer", post(oip::infer))
-        .route("/api/v1/groups", get(market::groups))
-        .route("/api/v1/groups/{group}", get(market::group))
+        .route("/api/v1/groups", get(groups::groups))
+        .route("/api/v1/groups/{group}", get(groups::group))
+        .route("/api/v1/groups/{group}/accounts", get(groups::accounts))
+        .route("/api/v1/entries", post(entries::submit))
         .route("/api/v1/groups/{group}/classify", post(market::classify))
         .route("/api/v1/certificates/{request_id}", get(market::certificate))
         .fallback(unknown_route)

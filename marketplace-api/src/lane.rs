@@ -14,6 +14,7 @@ use crate::batch::{BatchRules, Batchable, Batcher};
 use crate::config::Limits;
 use crate::coordinators::Coordinators;
 use crate::directory::{Directory, Owners};
+use crate::evidence::Reported;
 use crate::experience::Experience;
 use crate::market::Market;
 use crate::metrics::Metrics;
@@ -84,6 +85,10 @@ pub(crate) struct Lane {
     pub(crate) permits: Arc<Semaphore>,
     /// Bytes that may be kept for late ballots, in all lanes.
     pub(crate) late_room: Arc<Semaphore>,
+    /// Entries with late ballots that may be submitted at once, in all lanes.
+    pub(crate) late_turns: Arc<Semaphore>,
+    /// Owners that this gateway reported.
+    pub(crate) reported: Arc<Reported>,
     pub(crate) metrics: Metrics,
 }
 
@@ -98,10 +103,37 @@ impl Lane {
         self.experience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The group as the ledger stands, if the view can be believed so far: its charter is one that genesis vouches for.
+    /// The group as the ledger stands, if the view can be believed so far: its charter is proven.
     pub(crate) fn group_view(&self, view: &LedgerView) -> Option<Arc<GroupView>> {
         let group = view.groups.get(&self.group)?;
-        self.market.trust.charter(&group.digest).is_some().then(|| Arc::clone(group))
+        self.market.believes(group).then(|| Arc::clone(group))
+    }
+
+    /// The group as the ledger stands, as soon as it can be believed. `None` if that takes until `until`, or if nobody
+    /// tells how the ledger stands.
+    pub(crate) async fn standing(
+        &self,
+        view: &mut watch::Receiver<LedgerView>,
+        until: Instant,
+    ) -> Option<(Arc<GroupView>, u64)> {
+        let mut trusted = self.market.trust_changes();
+        loop {
+            trusted.borrow_and_update();
+            {
+                let view = view.borrow_and_update();
+                if let Some(group) = self.group_view(&view) {
+                    return Some((group, view.seq));
+                }
+                if !view.registry.groups.contains_key(&self.group) {
+                    return None;
+                }
+            }
+            tokio::select! {
+                changed = view.changed() => changed.ok()?,
+                changed = trusted.changed() => changed.ok()?,
+                () = sleep_until(until) => return None,
+            }
+        }
     }
 
     pub(crate) fn view(&self) -> watch::Receiver<LedgerView> {
@@ -114,8 +146,7 @@ impl Lane {
     }
 
     fn batch_rules(&self) -> BatchRules {
-        let charter = self.market.genesis().charters.iter().find(|charter| charter.group == self.group);
-        let fitting = charter.map(requests_fit);
+        let fitting = self.follower.view().borrow().groups.get(&self.group).map(|group| requests_fit(&group.charter));
         BatchRules {
             size_max: self.limits.batch_size_max.min(fitting.unwrap_or(usize::MAX)),
             bytes_max: self.limits.batch_bytes_max,
@@ -137,6 +168,8 @@ async fn run(lane: Arc<Lane>, mut admitted: mpsc::UnboundedReceiver<Vec<Item>>) 
     let mut batcher: Batcher<Item> = Batcher::new(lane.batch_rules());
     let mut rounds = JoinSet::new();
     loop {
+        // A changed charter may have longer votes, or more of them.
+        batcher.set_rules(lane.batch_rules());
         while let Some(batch) = batcher.take(std::time::Instant::now()) {
             rounds.spawn(round::run(Arc::clone(&lane), batch));
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use dropbear_certificates::Vote;
+use dropbear_wire::convert::GroupView;
 use dropbear_wire::follow::LedgerView;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ use crate::lane::{Item, Lane};
 use crate::late::{self, Leftover};
 use crate::metrics;
 use crate::settle::Settlement;
+use crate::trusted::Trusted;
 
 mod asking;
 mod settling;
@@ -24,12 +26,9 @@ pub(crate) use asking::Asking;
 
 /// Runs one round to its end: every item is answered.
 pub(crate) async fn run(lane: Arc<Lane>, mut items: Vec<Item>) {
-    let mut view = lane.view();
-    let begun = {
-        let view = view.borrow_and_update();
-        lane.group_view(&view).map(|group| (group, view.seq))
-    };
-    let Some((group, seq)) = begun else {
+    let (mut view, trusted) = (lane.view(), lane.market.trust_changes());
+    let first_deadline = items.iter().map(|item| item.deadline).min().unwrap_or_else(Instant::now);
+    let Some((group, seq)) = lane.standing(&mut view, first_deadline).await else {
         let failure = Failure::Unavailable("the gateway does not follow the ledger yet; try again in a second".into());
         items.iter_mut().for_each(|item| item.fail(failure.clone()));
         return;
@@ -37,8 +36,8 @@ pub(crate) async fn run(lane: Arc<Lane>, mut items: Vec<Item>) {
     let begun = Instant::now();
     items.iter().for_each(|item| lane.metrics.stages.took(metrics::QUEUE, begun - item.admitted));
     let asking = Asking::begin(Arc::clone(&lane), group, seq, &items);
-    let round =
-        Round { lane, begun, view, items, asking, settling: JoinSet::new(), unattested: Vec::new(), submitted: None };
+    let (settling, unattested) = (JoinSet::new(), Vec::new());
+    let round = Round { lane, begun, view, trusted, items, asking, settling, unattested, submitted: None };
     round.run().await;
 }
 
@@ -46,6 +45,7 @@ struct Round {
     lane: Arc<Lane>,
     begun: Instant,
     view: watch::Receiver<LedgerView>,
+    trusted: watch::Receiver<Arc<Trusted>>,
     items: Vec<Item>,
     asking: Asking,
     /// At most one submission at a time.
@@ -77,6 +77,7 @@ impl Round {
             tokio::select! {
                 Some(answer) = self.asking.answer() => self.asking.take(answer, self.submitted.is_none()),
                 Ok(()) = self.view.changed() => self.follow(),
+                Ok(()) = self.trusted.changed() => self.follow(),
                 Some(settled) = self.settling.join_next() => self.settled(settled.unwrap_or_default()),
                 () = sleep_until(wake) => {}
             }
@@ -87,8 +88,7 @@ impl Round {
     /// Everybody has their answer; owners that were asked may still give theirs.
     fn leave(self) {
         let requests = self.items.iter().map(settling::submitted).collect();
-        let counted = self.submitted.unwrap_or_default();
-        late::await_ballots(self.lane, Leftover { asking: self.asking, requests, counted });
+        late::await_ballots(self.lane, Leftover { asking: self.asking, requests, counted: self.submitted });
     }
 
     fn due(&mut self, now: Instant) -> Due {
@@ -100,7 +100,7 @@ impl Round {
         self.asking.collector.due(now.into_std(), patience, limits.await_all_ballots)
     }
 
-    /// The ledger went on.
+    /// The ledger went on, or a charter was proven.
     fn follow(&mut self) {
         let (group, seq) = {
             let view = self.view.borrow_and_update();
@@ -108,9 +108,20 @@ impl Round {
         };
         match group {
             Some(group) if group.digest == self.asking.collector.charter() => self.asking.follow(group, seq),
-            // No view at the moment, or a new charter: what was collected stands until the ledger refuses it.
+            // What was submitted is decided under the charter of its place in the order; the rest begins anew.
+            Some(group) if self.settling.is_empty() => self.begin_anew(group, seq),
             _ => {}
         }
+    }
+
+    /// Asks again under a new charter for whatever is open: request ids do not name the charter, ballots do.
+    fn begin_anew(&mut self, group: Arc<GroupView>, seq: u64) {
+        tracing::info!(group = self.lane.group, charter = %group.digest, "a round goes on under a new charter");
+        let mut places = 0..;
+        let asking = &self.asking;
+        self.items.retain(|_| places.next().is_some_and(|place| asking.is_open(place)));
+        self.submitted = None;
+        self.asking = Asking::begin(Arc::clone(&self.lane), group, seq, &self.items);
     }
 
     /// Lets go of requests whose deadline has come or whose client has left.

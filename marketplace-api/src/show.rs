@@ -14,7 +14,8 @@ pub(crate) use item::{NO_AGREEMENT, item_json};
 pub(crate) use outputs::Outputs;
 
 /// A tally that people and programs can read: owners by name.
-pub(crate) fn tally_json(finding: &Finding, charter: &Charter, market: &Market) -> Value {
+pub(crate) fn tally_json(finding: &Finding, market: &Market) -> Value {
+    let charter = &*finding.charter;
     let names = |places: &[usize]| -> Vec<&str> {
         places.iter().filter_map(|place| charter.roster.get(*place)).map(|seat| seat.owner.as_str()).collect()
     };

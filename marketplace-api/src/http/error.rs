@@ -39,10 +39,12 @@ impl ApiError {
 /// The status of a failure.
 pub(crate) fn status(failure: &Failure) -> StatusCode {
     match failure {
-        Failure::BadInput(_) | Failure::Unreadable(_) | Failure::Refused(..) => StatusCode::BAD_REQUEST,
+        Failure::BadInput(_) | Failure::Unreadable(_) | Failure::Refused(..) | Failure::EntryInvalid(_) => {
+            StatusCode::BAD_REQUEST
+        }
         Failure::UnknownGroup(_) => StatusCode::NOT_FOUND,
         Failure::Overloaded(_) => StatusCode::TOO_MANY_REQUESTS,
-        Failure::Closed(_) => StatusCode::CONFLICT,
+        Failure::Closed(_) | Failure::EntryRefused(..) => StatusCode::CONFLICT,
         Failure::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Failure::Insufficient(..) | Failure::Unattested(_) => StatusCode::GATEWAY_TIMEOUT,
         Failure::Committee(_) => StatusCode::BAD_GATEWAY,

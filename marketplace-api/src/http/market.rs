@@ -1,4 +1,4 @@
-//! The marketplace's own interface: groups, pictures, certificates.
+//! The marketplace's own interface: pictures and certificates.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
-use dropbear_certificates::{Charter, Digest};
+use dropbear_certificates::Digest;
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -21,50 +21,6 @@ use crate::show::{NO_AGREEMENT, item_json};
 
 type Texts = BTreeMap<String, String>;
 
-pub(crate) async fn groups(State(shared): State<Shared>) -> Json<Value> {
-    let ledger = shared.core.ledger();
-    let charters = &shared.core.market.genesis().charters;
-    let groups: Vec<_> = charters.iter().map(|charter| summary(&shared, charter)).collect();
-    Json(json!({ "seq": ledger.seq, "agreed_ms": ledger.agreed_ms, "followed": ledger.connected, "groups": groups }))
-}
-
-pub(crate) async fn group(State(shared): State<Shared>, Path(group): Path<String>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(summary(&shared, shared.core.charter(&group)?)))
-}
-
-fn summary(shared: &Shared, charter: &Charter) -> Value {
-    let view = shared.core.group(&charter.group);
-    let current = |place: usize| {
-        let (group, seq) = view.as_ref()?;
-        let version = group.current(place, seq + 1)?;
-        Some(json!({ "model": version.model, "version": version.label, "digest": version.digest.to_string() }))
-    };
-    let owner = |(place, seat): (usize, &dropbear_certificates::charter::Seat)| {
-        json!({
-            "owner": seat.owner,
-            "key": seat.key.to_string(),
-            "controlling_party": seat.party,
-            "lineage": seat.lineage,
-            "current": current(place),
-        })
-    };
-    json!({
-        "group": charter.group,
-        "ready": shared.core.is_group_ready(&charter.group),
-        "charter": charter.digest().to_string(),
-        "task": charter.task,
-        "classes": charter.classes,
-        "labels": shared.core.market.labels(charter).map(<[String]>::len),
-        "policy": charter.policy.name(),
-        "fault_bound": charter.faults,
-        "assurance": charter.assurance.name(),
-        "notice_blocks": charter.notice_blocks,
-        "approvals": charter.approvals,
-        "fee": charter.fee,
-        "owners": charter.roster.iter().enumerate().map(owner).collect::<Vec<_>>(),
-    })
-}
-
 pub(crate) async fn classify(
     State(shared): State<Shared>,
     Path(group): Path<String>,
@@ -74,7 +30,7 @@ pub(crate) async fn classify(
 ) -> Result<Response, ApiError> {
     let held = shared.bodies.read(&headers, body).await?;
     let charter = shared.core.charter(&group)?;
-    if Task::of(charter)?.takes != Takes::Pictures {
+    if Task::of(&charter)?.takes != Takes::Pictures {
         return Err(ApiError::bad_request(format!("the group `{group}` does not take pictures")));
     }
     let (pictures, fields) = pictures(&headers, held.bytes.clone()).await?;
@@ -90,13 +46,13 @@ pub(crate) async fn classify(
         data: TensorData::Elements(pictures),
     };
     let answered = shared.core.ask(Ask { group, input, options }).await?;
-    Ok(classified(&answered, charter, &shared))
+    Ok(classified(&answered, &shared))
 }
 
 /// Every result; the status and message of the first that is no agreement, if there is one.
-fn classified(answered: &[Answered], charter: &Charter, shared: &Shared) -> Response {
+fn classified(answered: &[Answered], shared: &Shared) -> Response {
     let market = &shared.core.market;
-    let results: Vec<_> = answered.iter().map(|answered| item_json(answered, charter, market)).collect();
+    let results: Vec<_> = answered.iter().map(|answered| item_json(answered, market)).collect();
     let failed = answered.iter().find_map(|answered| match answered {
         Ok(answer) if answer.finding.is_agreed() => None,
         Ok(_) => Some((StatusCode::CONFLICT, NO_AGREEMENT.to_owned())),

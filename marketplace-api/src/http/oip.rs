@@ -65,7 +65,7 @@ pub(crate) async fn model_metadata(
     Path(path): Path<ModelPath>,
 ) -> Result<Json<Value>, ApiError> {
     path.check()?;
-    let task = Task::of(shared.core.charter(&path.group)?)?;
+    let task = Task::of(&*shared.core.charter(&path.group)?)?;
     let specs = |specs: Vec<TensorSpec>| -> Vec<Value> {
         let spec = |spec: &TensorSpec| json!({ "name": spec.name, "datatype": spec.datatype, "shape": spec.shape });
         specs.iter().map(spec).collect()
@@ -100,8 +100,7 @@ pub(crate) async fn infer(
 ) -> Result<Response, ApiError> {
     let held = shared.bodies.read(&headers, body).await?;
     path.check()?;
-    let charter = shared.core.charter(&path.group)?;
-    let task = Task::of(charter)?;
+    let task = Task::of(&*shared.core.charter(&path.group)?)?;
     let parsed = Parsed::read(task, &headers, &held.bytes)?;
     let names = Parameters::texts(&parsed.parameters);
     let options =
@@ -111,8 +110,8 @@ pub(crate) async fn infer(
     let ask = Ask { group: path.group.clone(), input: parsed.input, options };
     let answered = shared.core.ask(ask).await?;
     drop(held);
-    let answers = answer::all_agreed(answered, charter, &shared.core.market)?;
-    let outputs = Outputs { task, charter, market: &shared.core.market, answers: &answers, echo, seed_was_given };
+    let answers = answer::all_agreed(answered, &shared.core.market)?;
+    let outputs = Outputs { task, market: &shared.core.market, answers: &answers, echo, seed_was_given };
     answer::respond(&outputs, &path.group, parsed.id, &parsed.wanted)
 }
 

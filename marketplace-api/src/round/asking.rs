@@ -12,6 +12,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::collect::{Collector, Taken, Wanted};
 use crate::directory::Owners;
+use crate::evidence;
 use crate::experience::Plan;
 use crate::lane::{Item, Lane};
 use crate::needed::ballots_needed;
@@ -213,6 +214,9 @@ impl Asking {
             }
             Ok(Taken::Held) => (false, "stale", Some("answered under a version that is not current".into())),
             Err(fault) => {
+                for found in self.collector.equivocations() {
+                    evidence::report(&self.lane, self.collector.wanted(), &found);
+                }
                 tracing::warn!(owner = self.owner(place), group = self.lane.group, %fault, "an owner is at fault");
                 (false, "faulty", Some(fault.to_string()))
             }
@@ -262,6 +266,11 @@ impl Asking {
             Some(format!("{}: {problem}", self.owner(place)))
         };
         self.standing.iter().enumerate().filter_map(named).collect()
+    }
+
+    /// The requests that are open, and thereby those that a new charter must decide.
+    pub(super) fn is_open(&self, item: usize) -> bool {
+        self.collector.open().any(|open| open == item)
     }
 
     /// Whether an owner is still being asked.

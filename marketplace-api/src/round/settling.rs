@@ -75,6 +75,8 @@ impl Round {
         for settlement in settlements {
             match settlement {
                 Settlement::Answered(item, answered) => self.answer(item, *answered),
+                // What was submitted is worth nothing under the charter that is in force now.
+                Settlement::StaleCharter => self.submitted = None,
                 Settlement::Closed(item, failure) => self.closed(item, *failure),
                 Settlement::Insufficient => {
                     self.submitted = None;
@@ -83,6 +85,8 @@ impl Round {
                 Settlement::Nothing(problems) => self.unattested = problems,
             }
         }
+        // A charter may have changed meanwhile.
+        self.follow();
     }
 
     /// A request was decided before, upon votes that are not at hand: those who were not asked yet may have given them.

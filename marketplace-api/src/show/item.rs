@@ -1,7 +1,6 @@
 //! One item's answer as JSON, whatever became of it.
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
-use dropbear_certificates::Charter;
 use serde_json::{Map, Value, json};
 
 use super::{tally_json, vote_json};
@@ -14,7 +13,7 @@ pub(crate) const NO_AGREEMENT: &str =
     "no-agreement: the models disagree, and no missing ballot could change that; see `tally`";
 
 /// One item in full, whatever became of it.
-pub(crate) fn item_json(answered: &Answered, charter: &Charter, market: &Market) -> Value {
+pub(crate) fn item_json(answered: &Answered, market: &Market) -> Value {
     let mut item = Map::new();
     let (naming, finding) = match answered {
         Ok(answer) => (&answer.naming, Some(&answer.finding)),
@@ -27,6 +26,7 @@ pub(crate) fn item_json(answered: &Answered, charter: &Charter, market: &Market)
     item.insert("expiry_ms".into(), json!(expiry_ms));
     item.insert("outcome".into(), json!(outcome(answered)));
     if let Some(finding) = finding {
+        let charter = &*finding.charter;
         if let Standing::Agreed(result) = &finding.standing
             && let Value::Object(result) = vote_json(result, charter, market)
         {
@@ -36,7 +36,7 @@ pub(crate) fn item_json(answered: &Answered, charter: &Charter, market: &Market)
         if finding.is_agreed() {
             item.insert("promise".into(), json!(charter.policy.promise(finding.assurance)));
         }
-        item.insert("tally".into(), tally_json(finding, charter, market));
+        item.insert("tally".into(), tally_json(finding, market));
     }
     match answered {
         Ok(answer) => {

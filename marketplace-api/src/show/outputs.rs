@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
-use dropbear_certificates::{Charter, Vote};
+use dropbear_certificates::Vote;
 
 use super::{label, tally_json, values};
 use crate::ask::{Answer, Tensor, TensorData};
@@ -12,7 +12,6 @@ use crate::schema::{CLASS, DIGEST, Gives, LABEL, OUTPUT, RANKING, TALLY, Task};
 /// What a response is made of.
 pub(crate) struct Outputs<'a> {
     pub(crate) task: Task,
-    pub(crate) charter: &'a Charter,
     pub(crate) market: &'a Market,
     /// All agreed.
     pub(crate) answers: &'a [Answer],
@@ -47,13 +46,13 @@ impl Outputs<'_> {
                 self.elements(OUTPUT, elements)
             }
             (LABEL, _) => self.texts(LABEL, |answer| {
-                class(answer).map_or_else(String::new, |class| label(self.market, self.charter, class))
+                class(answer).map_or_else(String::new, |class| label(self.market, &answer.finding.charter, class))
             }),
             (DIGEST, _) => self.texts(DIGEST, |answer| match answer.finding.result() {
                 Some(Vote::Output(digest)) => digest.to_string(),
                 _ => String::new(),
             }),
-            _ => self.texts(TALLY, |answer| tally_json(&answer.finding, self.charter, self.market).to_string()),
+            _ => self.texts(TALLY, |answer| tally_json(&answer.finding, self.market).to_string()),
         })
     }
 
@@ -74,7 +73,7 @@ impl Outputs<'_> {
 
     fn values(&self, length: u64) -> Tensor {
         let of = |answer: &Answer| match answer.finding.result() {
-            Some(Vote::Tensor(tensor)) => values(self.charter.policy, tensor),
+            Some(Vote::Tensor(tensor)) => values(answer.finding.charter.policy, tensor),
             _ => Vec::new(),
         };
         let data: Vec<u8> = self.answers.iter().flat_map(of).flat_map(f64::to_le_bytes).collect();

@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dropbear_certificates::{Digest, Genesis, Header};
+use dropbear_certificates::{Charter, Digest, Genesis, Header};
 use dropbear_consensus::chain::check_entry;
 use dropbear_consensus::{
     Activate, Chain, Checked, CheckedProposal, Executed, Market, Publish, Refused, Register, RequestResult,
 };
-use dropbear_wire::convert::refusal;
+use dropbear_wire::convert::{account_message, refusal};
 use dropbear_wire::registry::registry_view;
 use dropbear_wire::v1;
 use dropbear_wire::v1::coordinator_server::{Coordinator, CoordinatorServer};
+use dropbear_wire::v1::ledger_server::LedgerServer;
 use dropbear_wire::v1::submit_request::What;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -23,6 +24,9 @@ use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
 use tonic::{Response, Status};
 
 use super::{key, now_ms, owner, version};
+
+/// Owners that a test may have, also such as join later.
+const OWNERS_MAX: usize = 6;
 
 /// How a coordinator behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +54,9 @@ struct State {
     refused: BTreeMap<Digest, v1::Refusal>,
     serial: u64,
     /// Which version each owner's node serves.
-    served: [u8; 4],
+    served: [u8; OWNERS_MAX],
+    /// Each block as it was ordered.
+    payloads: BTreeMap<u64, Vec<u8>>,
 }
 
 /// The one ledger, which every coordinator shows.
@@ -60,8 +66,8 @@ pub(crate) struct Ledger {
     /// Changes with every submission, so that waiters look again.
     news: watch::Sender<u64>,
     /// How often each owner's nodes were asked, and how often they answered.
-    asked: watch::Sender<[u32; 4]>,
-    answered: watch::Sender<[u32; 4]>,
+    asked: watch::Sender<[u32; OWNERS_MAX]>,
+    answered: watch::Sender<[u32; OWNERS_MAX]>,
 }
 
 impl Ledger {
@@ -74,10 +80,12 @@ impl Ledger {
             entries: BTreeMap::new(),
             refused: BTreeMap::new(),
             serial: 0,
-            served: [0; 4],
+            served: [0; OWNERS_MAX],
+            payloads: BTreeMap::new(),
         };
         let updates = watch::Sender::new(state.update());
-        let (news, asked, answered) = (watch::Sender::new(0), watch::Sender::new([0; 4]), watch::Sender::new([0; 4]));
+        let counts = || watch::Sender::new([0; OWNERS_MAX]);
+        let (news, asked, answered) = (watch::Sender::new(0), counts(), counts());
         Arc::new(Self { state: Mutex::new(state), updates, news, asked, answered })
     }
 
@@ -87,12 +95,39 @@ impl Ledger {
 
     /// How often each owner's nodes were asked.
     pub(crate) fn asked(&self) -> [u32; 4] {
-        *self.asked.borrow()
+        *self.asked.borrow().first_chunk().unwrap()
     }
 
-    /// The charter of a group, in force or not.
-    pub(crate) fn charter(&self, group: &str) -> dropbear_certificates::Charter {
-        self.state.lock().unwrap().chain.state().registry.group(group).unwrap().charter().clone()
+    /// Returns once the owner's node has been asked.
+    pub(crate) async fn has_been_asked(&self, place: usize) {
+        self.asked.subscribe().wait_for(|asked| asked[place] > 0).await.unwrap();
+    }
+
+    /// The charter of a group that is in force in the next block.
+    pub(crate) fn charter(&self, group: &str) -> Charter {
+        let state = self.state.lock().unwrap();
+        let (registry, seq) = (&state.chain.state().registry, state.chain.state().seq);
+        (*registry.group(group).unwrap().term(seq + 1).unwrap().charter).clone()
+    }
+
+    /// What the owner at `place` did in a group.
+    pub(crate) fn account(&self, group: &str, place: usize) -> dropbear_consensus::Account {
+        self.state.lock().unwrap().chain.state().accounts.get(group, &owner(place).public())
+    }
+
+    /// Returns once the ledger is as `holds` says.
+    pub(crate) async fn comes_to(&self, holds: impl Fn(&dropbear_consensus::State) -> bool) {
+        let mut news = self.news.subscribe();
+        while !holds(self.state.lock().unwrap().chain.state()) {
+            news.changed().await.unwrap();
+        }
+    }
+
+    /// Makes blocks that change nothing that matters, until the ledger stands at `seq`.
+    pub(crate) fn pass_to(&self, seq: u64) {
+        while self.seq() < seq {
+            self.register("echo", 0);
+        }
     }
 
     pub(crate) fn count_answer(&self, place: usize) {
@@ -131,10 +166,18 @@ impl Ledger {
         }
     }
 
-    fn serial(&self) -> u64 {
+    pub(crate) fn serial(&self) -> u64 {
         let mut state = self.state.lock().unwrap();
         state.serial += 1;
         state.serial
+    }
+
+    /// Nothing for an owner's first model of a group, else what makes the name of the next one another.
+    fn another(&self, dash: &str, group: &str, place: usize) -> String {
+        let state = self.state.lock().unwrap();
+        let holding = state.chain.state().registry.group(group).and_then(|group| group.holding(&owner(place).public()));
+        let models = holding.map_or(0, |holding| holding.models.len());
+        if models == 0 { String::new() } else { format!("{dash}{models}") }
     }
 
     fn register(&self, group: &str, place: usize) {
@@ -143,7 +186,7 @@ impl Ledger {
             owner: owner(place).public(),
             serial: self.serial(),
             group: group.into(),
-            model: format!("model-{place}"),
+            model: format!("model-{place}{}", self.another("-", group, place)),
             licence: "Apache-2.0".into(),
             lineage: String::new(),
         };
@@ -203,6 +246,7 @@ impl State {
         let executed = self.chain.finalize(block).unwrap().unwrap();
         self.entries.insert(entry.digest(), (executed.header.seq, 0));
         self.refused.remove(&entry.digest());
+        self.payloads.insert(executed.header.seq, payload);
         self.executed.insert(executed.header.seq, executed);
         Ok(())
     }
@@ -224,8 +268,9 @@ pub(crate) async fn serve(ledger: Arc<Ledger>, place: usize, conduct: Conduct) -
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     if conduct != Conduct::Dead {
-        let service = CoordinatorServer::new(Member { ledger, place, conduct });
-        let server = tonic::transport::Server::builder().add_service(service);
+        let member = Arc::new(Member { ledger, place, conduct });
+        let server = tonic::transport::Server::builder().add_service(CoordinatorServer::from_arc(Arc::clone(&member)));
+        let server = server.add_service(LedgerServer::from_arc(member));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     }
     address
@@ -343,5 +388,54 @@ impl Coordinator for Member {
         }
         let updates = WatchStream::new(self.ledger.updates.subscribe());
         Ok(Response::new(Box::pin(updates.map(Ok))))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::ledger_server::Ledger for Member {
+    async fn groups(&self, _: tonic::Request<v1::GroupsRequest>) -> Result<Response<v1::GroupsReply>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+
+    async fn governance(
+        &self,
+        request: tonic::Request<v1::GovernanceRequest>,
+    ) -> Result<Response<v1::GovernanceReply>, Status> {
+        if self.conduct == Conduct::Mute {
+            std::future::pending::<()>().await;
+        }
+        let state = self.ledger.state.lock().unwrap();
+        let blocks = state.executed.range(request.get_ref().from_seq..).map(|(_, executed)| executed);
+        let links = blocks.flat_map(|executed| {
+            executed.governance.iter().map(|index| v1::GovernanceLink {
+                attested: Some(self.attested(&executed.header)),
+                leaf: Some(self.leaf(executed, *index)),
+            })
+        });
+        Ok(Response::new(v1::GovernanceReply { links: links.collect() }))
+    }
+
+    async fn accounts(
+        &self,
+        request: tonic::Request<v1::AccountsRequest>,
+    ) -> Result<Response<v1::AccountsReply>, Status> {
+        let state = self.ledger.state.lock().unwrap();
+        let state = state.chain.state();
+        let accounts = state.accounts.of_group(&request.get_ref().group);
+        let accounts = accounts.map(|(owner, account)| account_message(owner, account)).collect();
+        Ok(Response::new(v1::AccountsReply { seq: state.seq, accounts }))
+    }
+
+    type BlocksStream = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<v1::Block, Status>> + Send>>;
+
+    async fn blocks(&self, request: tonic::Request<v1::BlocksRequest>) -> Result<Response<Self::BlocksStream>, Status> {
+        let state = self.ledger.state.lock().unwrap();
+        let v1::BlocksRequest { from_seq, to_seq, .. } = *request.get_ref();
+        let block = |(seq, payload): (&u64, &Vec<u8>)| {
+            let attested = Some(self.attested(&state.executed[seq].header));
+            Ok(v1::Block { attested, payload: payload.clone().into(), leaves: Vec::new() })
+        };
+        let blocks: Vec<_> = state.payloads.range(from_seq..=to_seq).map(block).collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(blocks))))
     }
 }

@@ -66,13 +66,16 @@ const GROUPS: [(&str, &str, Policy); 8] = [
     ("ranked", "image-classification", Policy::Borda { ranks: 3 }),
 ];
 
-fn charter(group: &str, task: &str, policy: Policy) -> Charter {
-    let seat = |place| Seat {
+pub(crate) fn seat(place: usize) -> Seat {
+    Seat {
         owner: format!("owner-{place}"),
         key: owner(place).public(),
         party: format!("party {place}"),
         lineage: "test".into(),
-    };
+    }
+}
+
+pub(crate) fn charter(group: &str, task: &str, policy: Policy) -> Charter {
     Charter {
         group: group.into(),
         task: task.into(),
@@ -189,6 +192,11 @@ impl Market {
             call = call.header(*name, *value);
         }
         read(call.send().await.unwrap()).await
+    }
+
+    /// Gives an entry to the gateway.
+    pub(crate) async fn enter(&self, entry: dropbear_consensus::Entry) -> (u16, Value) {
+        self.post("/api/v1/entries", entry.to_bytes(), &[]).await
     }
 
     /// What the gateway measures, as Prometheus reads it.

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use dropbear_certificates::Charter;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -18,7 +17,7 @@ use crate::schema::VERSION;
 use crate::show::{NO_AGREEMENT, Outputs, item_json};
 
 /// Every answer, if all of them agree; else one error that says which do not.
-pub(super) fn all_agreed(answered: Vec<Answered>, charter: &Charter, market: &Market) -> Result<Vec<Answer>, ApiError> {
+pub(super) fn all_agreed(answered: Vec<Answered>, market: &Market) -> Result<Vec<Answer>, ApiError> {
     let fails = |answered: &Answered| !matches!(answered, Ok(answer) if answer.finding.is_agreed());
     let Some(first) = answered.iter().find(|answered| fails(answered)) else {
         return Ok(answered.into_iter().filter_map(Result::ok).collect());
@@ -27,7 +26,7 @@ pub(super) fn all_agreed(answered: Vec<Answered>, charter: &Charter, market: &Ma
         Ok(_) => ApiError::new(StatusCode::CONFLICT, NO_AGREEMENT),
         Err(unanswered) => unanswered.failure.clone().into(),
     };
-    let mut items: Vec<Value> = answered.iter().map(|answered| item_json(answered, charter, market)).collect();
+    let mut items: Vec<Value> = answered.iter().map(|answered| item_json(answered, market)).collect();
     if let [Value::Object(only)] = items.as_mut_slice() {
         for (name, value) in std::mem::take(only).into_iter().filter(|(name, _)| name != "error") {
             error = error.with(&name, value);

@@ -1,0 +1,58 @@
+//! Owners' entries on their way to the ledger: the gateway passes them on, and can neither make nor change one.
+
+use bytes::Bytes;
+use dropbear_consensus::entry::entry_digest;
+use dropbear_consensus::{Checked, Entry, Invalid};
+use tokio::task::spawn_blocking;
+use tokio::time::{Duration, Instant};
+
+use crate::ask::Failure;
+use crate::coordinators::Settled;
+use crate::core::Core;
+use crate::settle::Work;
+
+/// How long an entry may take to be ordered and attested.
+const ENTRY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What became of an entry.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// What the entry is called: `publish`, `activate`, …
+    pub(crate) kind: &'static str,
+    /// Its name in the ledger.
+    pub(crate) digest: dropbear_certificates::Digest,
+    /// The block in which a quorum attests it.
+    pub(crate) seq: u64,
+    pub(crate) agreed_ms: u64,
+}
+
+/// Checks an entry and submits it; answers once a quorum attests its block.
+///
+/// # Errors
+/// [`Failure`]: what the entry's signer can do about it.
+pub(crate) async fn submit(core: &Core, bytes: Bytes) -> Result<Taken, Failure> {
+    let _permit = core.admit_entry()?;
+    let genesis = core.market.trust.digest();
+    let copy = bytes.to_vec();
+    let checked = spawn_blocking(move || Checked::from_bytes(copy, &genesis)).await;
+    let checked = checked.map_err(|_| Failure::Internal("checking an entry failed"))?;
+    let kind = kind_of(checked.map_err(|invalid| refused(&invalid))?.entry())?;
+    let digest = entry_digest(&bytes);
+    let deadline = Instant::now() + ENTRY_TIMEOUT;
+    let work = Work { entry: bytes.into(), ids: Vec::new(), patience: Duration::ZERO, deadline };
+    match core.submit(&work).await.map_err(Failure::Unattested)? {
+        Settled::Attested(quorum, _) => {
+            Ok(Taken { kind, digest, seq: quorum.header.seq, agreed_ms: quorum.header.agreed_ms })
+        }
+        Settled::Refused { code, message } => Err(Failure::EntryRefused(code, message)),
+    }
+}
+
+fn refused(invalid: &Invalid) -> Failure {
+    Failure::EntryInvalid(invalid.to_string())
+}
+
+fn kind_of(entry: &Entry) -> Result<&'static str, Failure> {
+    let statement = entry.statement().map(|(statement, _)| statement.name());
+    statement.ok_or_else(|| Failure::EntryInvalid("submissions come from gateways alone, not through them".into()))
+}

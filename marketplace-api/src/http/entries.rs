@@ -1,0 +1,41 @@
+//! `POST /api/v1/entries`: an owner's signed entry, as the bytes that the ledger takes.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::error::ApiError;
+use crate::ask::Failure;
+use crate::entries::{self, Taken};
+
+pub(crate) async fn submit(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let held = shared.bodies.read(&headers, body).await?;
+    match entries::submit(&shared.core, held.bytes.clone()).await {
+        Ok(Taken { kind, digest, seq, agreed_ms }) => Ok(Json(json!({
+            "outcome": "applied",
+            "kind": kind,
+            "entry": digest.to_string(),
+            "seq": seq,
+            "agreed_ms": agreed_ms,
+        }))),
+        Err(failure) => {
+            let code = match &failure {
+                Failure::EntryRefused(code, _) => Some(code.clone()),
+                Failure::EntryInvalid(_) => Some("invalid".into()),
+                _ => None,
+            };
+            let error = ApiError::from(failure);
+            Err(match code {
+                Some(code) => error.with("outcome", json!("refused")).with("code", json!(code)),
+                None => error,
+            })
+        }
+    }
+}
