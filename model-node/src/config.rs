@@ -48,6 +48,7 @@ use serde::Deserialize;
 use crate::batcher::Limits;
 use crate::node::NodeError;
 use crate::pool::{Threads, Timeouts};
+use crate::standing::Claim;
 
 /// A configuration file, read. Paths are as in the file; relative ones start at its folder.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -190,6 +191,14 @@ pub struct Settings {
     pub threads: Threads,
     /// How long the model may take.
     pub timeouts: Timeouts,
+}
+
+impl Settings {
+    /// Who the node claims to be.
+    pub(crate) fn claim(&self) -> Claim {
+        let keys = std::iter::once(&self.key).chain(&self.next_key).cloned().collect();
+        Claim { owner: self.owner.clone(), keys, group: self.group.clone() }
+    }
 }
 
 impl NodeConfig {

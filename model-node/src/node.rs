@@ -1,15 +1,16 @@
 //! A running node: its tasks, its threads, and how they stop.
 
+mod error;
+mod open;
+
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dropbear_models::{Manifest, ManifestError, OnnxOptions, Store, StoreError};
+use dropbear_models::{Manifest, OnnxOptions, Store};
 use dropbear_telemetry::serve_metrics;
 use dropbear_wire::MESSAGE_BYTES_MAX;
-use dropbear_wire::files::FileError;
 use dropbear_wire::follow::Follower;
 use dropbear_wire::listen::{self, ListenError};
 use dropbear_wire::v1::model_node_server::ModelNodeServer;
@@ -21,19 +22,20 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tracing::{info, warn};
 
+pub use error::NodeError;
+use open::{Models, Opened};
+
 use crate::clerk::Clerk;
-use crate::config::{ConfigError, NodeConfig, Settings};
+use crate::config::{NodeConfig, Settings};
 use crate::errand::Bootstrap;
 use crate::fleet::Fleet;
-use crate::journal::{Journal, JournalError, Votes};
-use crate::library::{Given, Library, Running, Shelf};
+use crate::journal::Votes;
+use crate::library::{Given, Running, Shelf};
 use crate::metrics::Metrics;
-use crate::model::{Model, ModelError, describe};
+use crate::model::{Model, describe};
 use crate::plan::Spares;
 use crate::service::{Handler, Service};
 use crate::serving::Serving;
-use crate::siblings::keeper::Keeper;
-use crate::siblings::seal::Seal;
 use crate::siblings::serve::Siblings;
 use crate::standing::Claim;
 use crate::steward::{Source, Steward};
@@ -42,50 +44,8 @@ use crate::steward::{Source, Steward};
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// One gateway has at most this many calls open at once on one connection.
 const CALLS_MAX: u32 = 256;
-const JOURNAL_FILE: &str = "votes.redb";
 /// The model store, in the data folder.
 pub const STORE_FOLDER: &str = "models";
-
-/// Why a node does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The genesis or the key.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The manifest.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// The model store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The model.
-    #[error("the model cannot be loaded: {0}")]
-    Model(#[from] ModelError),
-    /// The key is another owner's since the market was made.
-    #[error("{0} is the key of owner `{1}`, not of `{2}`: check `owner` and `key`")]
-    OthersKey(PathBuf, String, String),
-    /// The data folder.
-    #[error("cannot make the folder {0}: {1}")]
-    DataDir(PathBuf, std::io::Error),
-    /// The vote journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The node has a journal and is to use another.
-    #[error(
-        "{0} holds this node's own votes, which the journal named by `journal_of` does not know: stop the node until the \
-         last request it voted on has expired, then move the file away"
-    )]
-    TwoJournals(PathBuf),
-    /// The address.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The server failed.
-    #[error("the server failed: {0}; restart the node")]
-    Server(String),
-}
 
 /// A running node. Dropping it stops it without draining.
 pub struct Node {
@@ -94,14 +54,6 @@ pub struct Node {
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     stop: Option<oneshot::Sender<()>>,
     _tasks: JoinSet<()>,
-}
-
-/// What a node serves from.
-struct Models {
-    library: Arc<dyn Library>,
-    bootstrap: Option<Bootstrap>,
-    /// Where siblings get versions from, or where they come to from a sibling.
-    store: Option<Store>,
 }
 
 impl Node {
@@ -167,49 +119,19 @@ impl Node {
             tasks.spawn(serve_metrics(listener, registry, std::future::pending()));
         }
         let opened = Opened::open(&settings, models, metrics.clone()).await?;
-        let Opened { models, fleet, votes, seal } = opened;
-        let claim = Claim {
-            owner: settings.owner.clone(),
-            keys: std::iter::once(settings.key).chain(settings.next_key).collect(),
-            group: settings.group.clone(),
-        };
-        let view = Follower::start(settings.coordinators.clone(), 0).view();
-        let serving = Arc::new(Serving { claim, view, fleet });
-        let rules = settings.genesis.rules;
-        let genesis = settings.genesis.digest();
-        let service = Service {
-            serving: Arc::clone(&serving),
-            genesis,
-            lifetime_ms_max: rules.request_lifetime_ms_max.saturating_add(rules.clock_skew_ms_max),
-            votes: votes.clone(),
-            metrics,
-        };
-        let clerk = Clerk {
-            genesis,
-            group: settings.group,
-            coordinators: settings.coordinators,
-            fan_out: settings.genesis.committee.faults() + 1,
-        };
-        let is_keeper = settings.journal_of.is_none();
-        let source = settings.journal_of.zip(models.store.clone());
-        let steward = Steward {
-            serving: Arc::clone(&serving),
-            library: models.library,
-            spares: Spares(settings.spare_versions),
-            memory_bytes_max: settings.memory_bytes_max,
-            clerk: is_keeper.then_some(clerk),
-            bootstrap: models.bootstrap,
-            endpoints: settings.endpoints,
-            source: source.map(|(keeper, store)| Source { keeper, seal: seal.clone(), store }),
-        };
-        tasks.spawn(steward.run());
-        let siblings = match votes {
-            Votes::Own(journal) => Some(Siblings { seal, journal, store: models.store }),
-            Votes::Keeper(_) => None,
-        };
+        let serving = Arc::new(Serving {
+            claim: settings.claim(),
+            view: Follower::start(settings.coordinators.clone(), 0).view(),
+            fleet: Arc::clone(&opened.fleet),
+        });
+        let service = service(&settings, &opened, &serving, metrics);
+        let siblings = siblings(&opened);
+        let is_keeper = siblings.is_some();
+        tasks.spawn(steward(settings, opened, &serving).run());
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(serve_calls(listener, Arc::new(service), siblings, stopped));
-        info!(%address, owner = serving.claim.owner, group = serving.claim.group, is_keeper, "the node listens");
+        let server = tokio::spawn(serve_calls(listener, service, siblings, stopped));
+        let Claim { owner, group, .. } = &serving.claim;
+        info!(%address, owner, group, is_keeper, "the node listens");
         Ok(Self { address, serving, server, stop: Some(stop), _tasks: tasks })
     }
 
@@ -259,54 +181,52 @@ impl Drop for Node {
     }
 }
 
+fn service(settings: &Settings, opened: &Opened, serving: &Arc<Serving>, metrics: Metrics) -> Arc<Service> {
+    let rules = settings.genesis.rules;
+    Arc::new(Service {
+        serving: Arc::clone(serving),
+        genesis: settings.genesis.digest(),
+        lifetime_ms_max: rules.request_lifetime_ms_max.saturating_add(rules.clock_skew_ms_max),
+        votes: opened.votes.clone(),
+        metrics,
+    })
+}
+
+/// What the node serves to its siblings, if it keeps their votes.
+fn siblings(opened: &Opened) -> Option<Siblings> {
+    match &opened.votes {
+        Votes::Own(journal) => {
+            let (seal, store) = (opened.seal.clone(), opened.models.store.clone());
+            Some(Siblings { seal, journal: journal.clone(), store })
+        }
+        Votes::Keeper(_) => None,
+    }
+}
+
+fn steward(settings: Settings, opened: Opened, serving: &Arc<Serving>) -> Steward {
+    let clerk = Clerk {
+        genesis: settings.genesis.digest(),
+        group: settings.group,
+        coordinators: settings.coordinators,
+        fan_out: settings.genesis.committee.faults() + 1,
+    };
+    let Opened { models, seal, .. } = opened;
+    let source = settings.journal_of.zip(models.store).map(|(keeper, store)| Source { keeper, seal, store });
+    Steward {
+        serving: Arc::clone(serving),
+        library: models.library,
+        spares: Spares(settings.spare_versions),
+        memory_bytes_max: settings.memory_bytes_max,
+        clerk: settings.journal_of.is_none().then_some(clerk),
+        bootstrap: models.bootstrap,
+        endpoints: settings.endpoints,
+        source,
+    }
+}
+
 fn bootstrap(manifest: &Manifest) -> Bootstrap {
     let (licence, lineage) = (manifest.licence.clone(), manifest.lineage.clone());
     Bootstrap { card: describe(manifest), licence, lineage }
-}
-
-/// What takes files to open.
-struct Opened {
-    models: Models,
-    fleet: Arc<Fleet>,
-    votes: Votes,
-    seal: Seal,
-}
-
-impl Opened {
-    /// Loading a model and opening files block: both off the async threads.
-    async fn open(
-        settings: &Settings,
-        models: impl FnOnce(Running) -> Result<Models, NodeError> + Send + 'static,
-        metrics: Metrics,
-    ) -> Result<Self, NodeError> {
-        let (data_dir, journal_of) = (settings.data_dir.clone(), settings.journal_of);
-        let running = Running {
-            limits: settings.limits,
-            threads: settings.threads,
-            timeouts: settings.timeouts,
-            metrics: metrics.clone(),
-        };
-        let genesis = settings.genesis.digest();
-        let seal = Seal::new(&settings.key, &genesis);
-        let keys: Vec<_> = std::iter::once(&settings.key).chain(&settings.next_key).map(|key| key.public()).collect();
-        let keeper = journal_of.map(|address| Keeper::new(address, seal.clone()));
-        let opening = tokio::task::spawn_blocking(move || {
-            std::fs::create_dir_all(&data_dir).map_err(|error| NodeError::DataDir(data_dir.clone(), error))?;
-            let journal = data_dir.join(JOURNAL_FILE);
-            let votes = match keeper {
-                Some(_) if journal.exists() => return Err(NodeError::TwoJournals(journal)),
-                Some(keeper) => Votes::Keeper(Box::new(keeper)),
-                None => Votes::Own(Journal::open(&journal, &keys, &genesis)?),
-            };
-            let models = models(running)?;
-            let fleet = Fleet::new(Arc::clone(&models.library), metrics)?;
-            if let Some(bootstrap) = &models.bootstrap {
-                fleet.load_now(bootstrap.card.version)?;
-            }
-            Ok(Self { models, fleet, votes, seal })
-        });
-        opening.await.map_err(|error| NodeError::Server(error.to_string()))?
-    }
 }
 
 type ServerResult = Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>;

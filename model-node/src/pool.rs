@@ -4,11 +4,11 @@
 //! or dropped, so nobody waits in vain. A worker that hangs or dies is replaced alone ([`watchdog`]); its batch fails
 //! alone.
 
+mod decoder;
 mod watchdog;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 use crate::batcher::{Batcher, Cancel, Limits, QueueFull, Step};
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::model::{Model, ModelError, Output, Unusable};
 
 /// At most this many workers that hang are left behind; then the pool is stuck.
@@ -139,16 +139,6 @@ struct Run {
     replies: Vec<oneshot::Sender<Answered>>,
 }
 
-/// Counts one decode thread until it ends, however it ends.
-struct Decoding<M: Model>(Arc<Shared<M>>);
-
-impl<M: Model> Drop for Decoding<M> {
-    fn drop(&mut self) {
-        self.0.lock().decoding -= 1;
-        self.0.ended.notify_all();
-    }
-}
-
 impl<M: Model> Pool<M> {
     /// Starts the threads, and returns once every worker has loaded the model. Blocks.
     ///
@@ -183,10 +173,7 @@ impl<M: Model> Pool<M> {
         });
         let mut pool = Self { shared, threads: Vec::new() };
         for _ in 0..threads.decode.max(1) {
-            pool.shared.lock().decoding += 1;
-            let decoding = Decoding(Arc::clone(&pool.shared));
-            let thread = std::thread::Builder::new().name("decode".into()).spawn(move || decode(&decoding.0));
-            pool.threads.push(thread.map_err(ModelError::new)?);
+            pool.threads.push(decoder::spawn(&pool.shared).map_err(ModelError::new)?);
         }
         pool.load()?;
         let shared = Arc::clone(&pool.shared);
@@ -342,27 +329,6 @@ impl<M: Model> Shared<M> {
 
 fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-fn decode<M: Model>(shared: &Shared<M>) {
-    let mut preparer = shared.model.preparer();
-    while let Some(Job { input, reply }) = shared.next_raw() {
-        let begun = Instant::now();
-        // After a panic the preparer is replaced, so no broken one is used again.
-        let prepared = catch_unwind(AssertUnwindSafe(|| shared.model.prepare(&mut preparer, input)));
-        let prepared = prepared.unwrap_or_else(|_| {
-            preparer = shared.model.preparer();
-            Err(Unusable("the decoder gave up on the input".into()))
-        });
-        shared.metrics.stages.took(metrics::PREPARE, begun.elapsed());
-        match prepared {
-            Ok(input) => shared.prepared(Some(Job { input, reply })),
-            Err(unusable) => {
-                shared.prepared(None);
-                Job { input: (), reply }.answer(Fate::Unusable(unusable));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

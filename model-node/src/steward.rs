@@ -63,6 +63,8 @@ struct Doing {
     /// The fetching of a version; at most one.
     fetching: JoinSet<()>,
     fetch_not_before: Option<Instant>,
+    /// Which missing version is next.
+    fetches: usize,
     /// What the operator was told.
     told: BTreeSet<(&'static str, Digest)>,
     sizes: Sizes,
@@ -141,9 +143,7 @@ impl Steward {
                 Command::NoRoom(..) | Command::Missing(_) => {}
             }
         }
-        if let Some(version) = missing.first() {
-            self.fetch(*version, doing);
-        }
+        self.fetch(&missing, doing);
         failed
     }
 
@@ -183,13 +183,15 @@ impl Steward {
         fits(charter, lease.card()).err().map(|problem| problem.to_string())
     }
 
-    /// Fetches a version from the keeper, one at a time.
-    fn fetch(&self, version: Digest, doing: &mut Doing) {
+    /// Fetches missing versions from the keeper, one at a time, in turn.
+    fn fetch(&self, missing: &[Digest], doing: &mut Doing) {
         let Some(Source { keeper, seal, store }) = self.source.clone() else { return };
         while doing.fetching.try_join_next().is_some() {}
         if !doing.fetching.is_empty() || doing.fetch_not_before.is_some_and(|time| Instant::now() < time) {
             return;
         }
+        let Some(version) = missing.iter().copied().cycle().nth(doing.fetches) else { return };
+        doing.fetches = (doing.fetches + 1) % missing.len();
         doing.fetch_not_before = Some(Instant::now() + TICK);
         doing.fetching.spawn(async move {
             match fetch(keeper, &seal, &version, &store, unix_ms()).await {

@@ -68,6 +68,42 @@ async fn updates_and_rollbacks_lose_no_request_and_every_ballot_names_the_versio
     }
 }
 
+/// Asks until the ledger has `blocks` entries; gives how many answers there were, each from one of `versions`.
+async fn ask_while(market: &Market, node: &Node, first: u8, blocks: usize, versions: &[(Digest, Vote)]) -> usize {
+    let mut answers = 0;
+    for nonce in (first..first + 60).cycle() {
+        if market.coordinator.ledger.entries().len() >= blocks {
+            break;
+        }
+        let answer = market.infer(node.address(), &[market.ask(nonce, bytes("one"))]).await.unwrap();
+        assert!(versions.contains(&named(&answer)), "{answer:?}");
+        answers += 1;
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_an_owner_that_activates_all_the_time_loses_no_request() {
+    const ACTIVATIONS: usize = 60;
+    let market = Market::open("identity", 10).await;
+    let versions = [(Digest::of(b"old"), vote_for(1)), (Digest::of(b"new"), vote_for(2))];
+    let node = Node::start_with(market.settings(), version("old", 1), vec![version("new", 2)]).await.unwrap();
+    node.ready().await;
+    let mut desk = Desk::new(&market);
+    desk.publish("scripted", versions[1].0);
+    let blocks = market.coordinator.ledger.entries().len() + ACTIVATIONS;
+    let activate = async {
+        for turn in 0..ACTIVATIONS {
+            desk.activate(versions[(turn + 1) % 2].0);
+            // Between two activations somebody is answered.
+            market.infer(node.address(), &[market.ask(turn as u8, bytes("two"))]).await.unwrap();
+        }
+    };
+    let ask = |first| ask_while(&market, &node, first, blocks, &versions);
+    let ((), one, two) = tokio::join!(activate, ask(60), ask(120));
+    assert!(one + two >= ACTIVATIONS, "{one} and {two} answers beside the activations");
+}
+
 #[tokio::test]
 async fn without_spares_a_version_leaves_memory_when_it_is_no_longer_in_force() {
     let market = Market::open("identity", 10).await;
