@@ -10,7 +10,6 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use dropbear_certificates::{Genesis, PublicKey, SecretKey};
-use dropbear_consensus::Entry;
 use dropbear_wire::files::{read_genesis, read_key};
 
 use crate::layout;
@@ -120,10 +119,5 @@ impl Owner {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("this clock is before 1970")?;
         let now = u64::try_from(now.as_millis()).context("this clock is far in the future")?;
         Ok(now.max(view.serial(&self.public()) + 1))
-    }
-
-    /// Sends a signed entry and waits until it is in the ledger.
-    pub(crate) async fn send(&self, entry: &Entry) -> anyhow::Result<Applied> {
-        self.desk.send(entry).await
     }
 }

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::bail;
-use dropbear_certificates::{Digest, GovernanceEntry};
-use dropbear_consensus::Entry;
+use dropbear_certificates::{Digest, GovernanceEntry, SecretKey};
+use dropbear_consensus::{Activate, Approve, Endpoints, Entry, Leave, Propose, Publish, Register, Withdraw};
 use dropbear_wire::convert::Attested;
 use dropbear_wire::{client, v1};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-use super::Desk;
+use super::{Desk, Owner};
 
 /// A coordinator has this long to order an entry.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -20,6 +20,8 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(20);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 /// The refusal of an entry that is in the ledger already, perhaps through another coordinator a moment ago.
 const REPLAYED: &str = "replayed";
+/// So often an entry is signed anew because another one of its owner was faster.
+const OVERTAKEN_MAX: usize = 3;
 
 /// Where an entry stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,18 @@ pub(crate) struct Applied {
     /// From which block a charter that it brought about is in force.
     pub(crate) charter_from: Option<u64>,
 }
+
+/// That the committee refuses an entry, and why.
+#[derive(Debug)]
+struct Refused(v1::Refusal);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "refused ({}): {}", self.0.code, self.0.message)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// What one coordinator said.
 enum Said {
@@ -57,7 +71,7 @@ impl Desk {
                 Said::Refused(refusal) => {
                     let same = 1 + refused.iter().filter(|other| other.code == refusal.code).count();
                     if refusal.code != REPLAYED && same >= self.enough() {
-                        bail!("refused ({}): {}", refusal.code, refusal.message);
+                        return Err(Refused(refusal).into());
                     }
                     refused.push(refusal);
                 }
@@ -65,8 +79,8 @@ impl Desk {
             }
         }
         match (refused.first(), failed.first()) {
-            (Some(refusal), _) if refused.len() >= self.enough() => {
-                bail!("refused ({}): {}", refusal.code, refusal.message)
+            (Some(refusal), _) if refused.len() >= self.enough() && applied.is_empty() => {
+                Err(Refused(refusal.clone()).into())
             }
             (_, Some(problem)) => bail!(
                 "too few coordinators answered ({problem}); the entry may still be ordered: look with `dropbear model history`, \
@@ -75,6 +89,40 @@ impl Desk {
             _ => bail!("the coordinators contradict each other about this entry: see `dropbear status`"),
         }
     }
+}
+
+impl Owner {
+    /// Sends a signed entry and waits until it is in the ledger. The owner's model nodes sign with the same key: where one
+    /// of them was faster, the entry is signed anew under a later serial.
+    pub(crate) async fn send(&self, entry: &Entry) -> anyhow::Result<Applied> {
+        let mut entry = entry.clone();
+        for _ in 0..OVERTAKEN_MAX {
+            let sent = self.desk.send(&entry).await;
+            let refused = sent.as_ref().err().and_then(|error| error.downcast_ref::<Refused>());
+            if refused.is_none_or(|refused| refused.0.code != REPLAYED) {
+                return sent;
+            }
+            let serial = self.serial(&self.desk.view().await?)?;
+            let Some(later) = signed_anew(entry, serial, &self.key) else { return sent };
+            entry = later;
+        }
+        self.desk.send(&entry).await
+    }
+}
+
+/// The same entry under another serial; none where its owner's signature is not all that it takes.
+fn signed_anew(entry: Entry, serial: u64, key: &SecretKey) -> Option<Entry> {
+    Some(match entry {
+        Entry::Register(entry, _) => Register { serial, ..entry }.sign(key),
+        Entry::Publish(entry, _) => Publish { serial, ..entry }.sign(key),
+        Entry::Activate(entry, _) => Activate { serial, ..entry }.sign(key),
+        Entry::Withdraw(entry, _) => Withdraw { serial, ..entry }.sign(key),
+        Entry::Endpoints(entry, _) => Endpoints { serial, ..entry }.sign(key),
+        Entry::Propose(entry, _) => Propose { serial, ..entry }.sign(key),
+        Entry::Approve(entry, _) => Approve { serial, ..entry }.sign(key),
+        Entry::Leave(entry, _) => Leave { serial, ..entry }.sign(key),
+        Entry::Rekey(..) | Entry::Evidence(..) | Entry::Submission(_) | Entry::Late(_) => return None,
+    })
 }
 
 async fn submit(address: SocketAddr, entry: Vec<u8>) -> Said {

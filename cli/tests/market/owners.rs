@@ -37,13 +37,12 @@ fn model(
     let source = Zoo::open(&cache_directory().unwrap()).unwrap().manifest_path(SPARE).unwrap();
     let target = folder.join(name);
     std::fs::create_dir(&target).unwrap();
-    for file in std::fs::read_dir(source.parent().unwrap()).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), target.join(file.file_name())).unwrap();
+    let file = format!("{}.onnx", source.file_stem().unwrap().to_str().unwrap());
+    for beside in [source.file_name().unwrap().to_str().unwrap(), file.as_str(), "imagenet-1k.json"] {
+        std::fs::copy(source.with_file_name(beside), target.join(beside)).unwrap();
     }
     let manifest = target.join(source.file_name().unwrap());
     let text = std::fs::read_to_string(&manifest).unwrap();
-    let file = text.split("file = \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let bytes = artefact(std::fs::read(target.join(&file)).unwrap());
     std::fs::write(target.join(&file), &bytes).unwrap();
     std::fs::write(&manifest, change(text)).unwrap();

@@ -14,8 +14,8 @@ use dropbear_wire::follow::{Follower, LedgerView};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::watch;
 
 use crate::desk::{Owner, roster};
@@ -60,7 +60,7 @@ async fn tour(folder: &Folder, mut view: watch::Receiver<LedgerView>) {
     let made = dropbear(&["owner", "init", folder.dir().to_str().unwrap(), "elm"]);
     assert!(made.status.success(), "{}", said(&made));
     let elm = Owner::of(folder, "elm", GROUP);
-    let node = Node::start(&elm.folder()).await;
+    let mut node = Node::start(&elm.folder());
 
     // It joins: the proposal first, so that the ledger knows its key; then its model; then the approvals.
     elm.does(&["group", "join", GROUP, "--party", "elm (sample)", "--lineage", "EfficientNet-Lite0, rounded to int8"]);
@@ -75,6 +75,7 @@ async fn tour(folder: &Folder, mut view: watch::Receiver<LedgerView>) {
     reaches(&mut view, |group| group.len() == 5).await;
     assert!(roster(&elm.group()).contains(&"elm"));
     assert_eq!(elm.current().as_deref(), Some("v1"));
+    node.ready().await;
     votes_are_counted(&elm, 0).await;
 
     // A second version, back to the first, and the second never again.
@@ -153,21 +154,24 @@ fn question(folder: &Folder) -> Question {
 fn second(first: &Path, scratch: &Path) -> PathBuf {
     let target = scratch.join("second");
     std::fs::create_dir(&target).unwrap();
-    for file in std::fs::read_dir(first.parent().unwrap()).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), target.join(file.file_name())).unwrap();
+    let (folder, name) = (first.parent().unwrap(), first.file_stem().unwrap().to_str().unwrap());
+    for file in [format!("{name}.onnx"), "imagenet-1k.json".into()] {
+        std::fs::copy(folder.join(&file), target.join(&file)).unwrap();
     }
-    let manifest = target.join(first.file_name().unwrap());
-    let text = std::fs::read_to_string(&manifest).unwrap();
+    let text = std::fs::read_to_string(first).unwrap();
+    let manifest = target.join("second.toml");
     std::fs::write(&manifest, text.replace("lineage = \"", "lineage = \"second version of ")).unwrap();
     manifest
 }
 
 /// The fifth owner's model node.
-struct Node(Child);
+struct Node {
+    child: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
 
 impl Node {
-    async fn start(folder: &Path) -> Self {
+    fn start(folder: &Path) -> Self {
         let log = std::fs::File::create(folder.join("service.log")).unwrap();
         let mut child = Command::new(DROPBEAR)
             .args(["model-node", "--config"])
@@ -177,15 +181,19 @@ impl Node {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = lines.next_line().await.unwrap();
-        assert!(ready.is_some_and(|line| line.starts_with("ready")), "{:?}", child.wait().await);
-        Self(child)
+        let said = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, said }
+    }
+
+    /// Waits until it serves the version that the ledger names.
+    async fn ready(&mut self) {
+        let line = tokio::time::timeout(LEDGER_TIMEOUT, self.said.next_line()).await.unwrap().unwrap();
+        assert!(line.is_some_and(|line| line.starts_with("ready")));
     }
 
     async fn stop(mut self) {
-        let pid = i32::try_from(self.0.id().unwrap()).unwrap();
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
         kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
-        assert!(self.0.wait().await.unwrap().success());
+        assert!(self.child.wait().await.unwrap().success());
     }
 }
