@@ -100,6 +100,17 @@ async fn ask(question: Question, client: usize, until: Instant) -> Result<Vec<Du
 /// # Errors
 /// [`LoadError`] if the answer is not a success.
 pub async fn post(http: &reqwest::Client, url: &str, body: &Body) -> Result<Bytes, LoadError> {
+    match send(http, url, body).await? {
+        (200, answer) => Ok(answer),
+        (status, answer) => Err(LoadError::of(status, &answer)),
+    }
+}
+
+/// Asks once and reads the whole answer, whatever its status.
+///
+/// # Errors
+/// [`LoadError::Http`] if there is none.
+pub async fn send(http: &reqwest::Client, url: &str, body: &Body) -> Result<(u16, Bytes), LoadError> {
     let request = http.post(url).body(body.bytes.clone());
     let request = match body.json_length {
         Some(length) => request
@@ -108,12 +119,14 @@ pub async fn post(http: &reqwest::Client, url: &str, body: &Body) -> Result<Byte
         None => request.header("content-type", "application/json"),
     };
     let response = request.send().await?;
-    let status = response.status().as_u16();
-    let answer = response.bytes().await?;
-    if status != 200 {
-        return Err(LoadError::Status(status, String::from_utf8_lossy(&answer).chars().take(300).collect()));
+    Ok((response.status().as_u16(), response.bytes().await?))
+}
+
+impl LoadError {
+    /// That the answer was no success.
+    pub(crate) fn of(status: u16, answer: &[u8]) -> Self {
+        Self::Status(status, String::from_utf8_lossy(answer).chars().take(300).collect())
     }
-    Ok(answer)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Making a market: keys, genesis, and one annotated configuration file per service.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -106,7 +107,7 @@ pub(crate) async fn make(args: &Args) -> anyhow::Result<Genesis> {
     Ok(market)
 }
 
-fn new_folder(path: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn new_folder(path: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
     let mut entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
     if entries.next().is_some() {
@@ -118,14 +119,14 @@ fn new_folder(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-fn new_key(path: &Path) -> anyhow::Result<PublicKey> {
+pub(crate) fn new_key(path: &Path) -> anyhow::Result<PublicKey> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).context("this system has no random numbers")?;
     write_seed(path, &seed)?;
     Ok(SecretKey::from_seed(&seed).public())
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
@@ -235,7 +236,7 @@ pool_bytes_max = 67108864
 }
 
 fn model_node_config(args: &Args, ports: Ports, place: usize, zoo: Option<&Zoo>) -> anyhow::Result<String> {
-    let coordinators = list((0..args.coordinators).map(|place| ports.coordinator(place)))?;
+    let coordinators = (0..args.coordinators).map(|place| ports.coordinator(place)).collect::<anyhow::Result<_>>()?;
     let (group, model) = match zoo {
         Some(zoo) => {
             let manifest = zoo.manifest_path(model_of(place))?;
@@ -251,7 +252,38 @@ fn model_node_config(args: &Args, ports: Ports, place: usize, zoo: Option<&Zoo>)
             ("identity", "# A model that echoes its input.\nmanifest = \"identity.toml\"\n".to_owned())
         }
     };
-    Ok(format!(
+    Ok(node_text(&NodePlan {
+        owner: owner_name(place),
+        group: group.into(),
+        listen: ports.model_node(place)?,
+        metrics: ports.model_node_metrics(place)?,
+        coordinators,
+        endpoints: None,
+        model,
+    }))
+}
+
+/// What a model node's configuration says.
+pub(crate) struct NodePlan {
+    pub(crate) owner: String,
+    pub(crate) group: String,
+    pub(crate) listen: SocketAddr,
+    pub(crate) metrics: SocketAddr,
+    pub(crate) coordinators: Vec<SocketAddr>,
+    /// Where gateways find the owner's nodes, if the node is to tell the ledger.
+    pub(crate) endpoints: Option<Vec<String>>,
+    /// Lines about the model that it brings along, and what runs it.
+    pub(crate) model: String,
+}
+
+/// A model node's annotated configuration.
+pub(crate) fn node_text(plan: &NodePlan) -> String {
+    let NodePlan { owner, group, listen, metrics, coordinators, endpoints, model } = plan;
+    let endpoints = endpoints.as_ref().map_or_else(String::new, |endpoints| {
+        format!("# Where gateways find this owner's nodes: told to the ledger.\nendpoints = {endpoints:?}\n")
+    });
+    let coordinators: Vec<_> = coordinators.iter().map(ToString::to_string).collect();
+    format!(
         r#"# One owner's model node. Relative paths are relative to this file.
 
 # The owner's name on the group's roster.
@@ -265,8 +297,8 @@ listen = "{listen}"
 # Prometheus asks here: http://{metrics}/metrics
 metrics_listen = "{metrics}"
 # Any of them tells this node how the ledger stands; all are tried.
-coordinators = {coordinators}
-{model}# Model sessions, each on a thread of its own, and threads within one inference.
+coordinators = {coordinators:?}
+{endpoints}{model}# Model sessions, each on a thread of its own, and threads within one inference.
 workers = 1
 intra_threads = 1
 # Threads that decode and crop images.
@@ -276,13 +308,11 @@ batch_size_max = 8
 batch_delay_us = 0
 # Requests that wait at most; beyond it the gateway is told to come back later.
 queue_items_max = 1024
-# The vote journal. Never restore a copy of it: the owner could contradict itself.
+# The vote journal, and versions of models by digest: `dropbear model publish` puts them there. Never restore a copy of
+# the journal: the owner could contradict itself.
 data_dir = "data"
-"#,
-        owner = owner_name(place),
-        listen = ports.model_node(place)?,
-        metrics = ports.model_node_metrics(place)?,
-    ))
+"#
+    )
 }
 
 const IDENTITY_MANIFEST: &str = r#"name = "identity"

@@ -3,9 +3,13 @@
 mod bench;
 mod cert;
 mod demo;
+mod desk;
+mod group;
 mod infer;
 mod init;
 mod layout;
+mod model;
+mod owner;
 mod service;
 mod status;
 mod supervise;
@@ -43,6 +47,15 @@ enum Command {
     /// Certificates: verify and show, offline.
     #[command(subcommand)]
     Cert(cert::Command),
+    /// An owner's keys and standing.
+    #[command(subcommand)]
+    Owner(owner::Command),
+    /// An owner's models: register, publish, activate, roll back, retire.
+    #[command(subcommand)]
+    Model(model::Command),
+    /// Model groups: their owners and terms, joining and leaving.
+    #[command(subcommand)]
+    Group(group::Command),
     /// The sample models.
     #[command(subcommand)]
     Zoo(zoo::Command),
@@ -112,8 +125,11 @@ async fn run(command: Command, json: bool) -> anyhow::Result<Verdict> {
         Command::Status(args) => status::run(args, json).await,
         Command::Infer(args) => infer::run(args, json).await,
         Command::Cert(command) => cert::run(command, json),
+        Command::Owner(command) => owner::run(command, json).await,
+        Command::Model(command) => model::run(command, json).await,
+        Command::Group(command) => group::run(command, json).await,
         Command::Zoo(command) => zoo::run(command, json).await,
-        Command::Bench(command) => bench::run(command).await,
+        Command::Bench(command) => bench::run(command, json).await,
         Command::Coordinator(args) => service::run(service::Kind::Coordinator, args).await,
         Command::ModelNode(args) => service::run(service::Kind::ModelNode, args).await,
         Command::Gateway(args) => service::run(service::Kind::Gateway, args).await,
@@ -132,4 +148,14 @@ struct Trust {
     /// A governance chain that leads from genesis to later committees and charters.
     #[arg(long, value_name = "FILE")]
     chain: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_command_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
 }

@@ -31,8 +31,9 @@ pub(crate) struct Running {
     pub(crate) address: String,
 }
 
-/// Starts a service and waits until it serves. It stops by itself when this process ends.
-pub(crate) async fn start(service: Service) -> anyhow::Result<Running> {
+/// Starts a service and waits until it serves, unless it cannot serve yet: a model node whose owner has no seat. It stops
+/// by itself when this process ends.
+pub(crate) async fn start(service: Service, waits: bool) -> anyhow::Result<Running> {
     let log = service.log();
     let open_log = || File::options().create(true).append(true).open(&log);
     let stderr = open_log().with_context(|| format!("cannot write {}", log.display()))?;
@@ -53,6 +54,12 @@ pub(crate) async fn start(service: Service) -> anyhow::Result<Running> {
     let stdout = child.stdout.take().context("a child without standard output")?;
     let lifeline = child.stdin.take().context("a child without standard input")?;
     let mut lines = BufReader::new(stdout).lines();
+    if !waits {
+        let address = service.address()?.to_string();
+        // It says that it serves once its owner has a seat: nobody waits for that, but it must be able to.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        return Ok(Running { service, child, _lifeline: lifeline, address });
+    }
     let ready = async {
         while let Some(line) = lines.next_line().await? {
             if let Some(address) = line.strip_prefix(READY) {

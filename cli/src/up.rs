@@ -1,10 +1,12 @@
 //! Running a whole market on one machine.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use dropbear_wire::files::read_genesis;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::layout::{self, Service};
@@ -33,9 +35,18 @@ impl Market {
     /// Starts every service in `dir` and waits until the gateway can answer.
     pub(crate) async fn start(dir: &Path) -> anyhow::Result<Self> {
         let mut running = Vec::new();
+        let (genesis, _) = read_genesis(&layout::genesis(dir))?;
+        let founders: BTreeSet<_> =
+            genesis.charters.iter().flat_map(|charter| &charter.roster).map(|seat| seat.owner.clone()).collect();
         for kind in Kind::ALL {
             let of_kind = layout::services(dir)?.into_iter().filter(|service| service.kind == kind);
-            let starts: Vec<_> = of_kind.map(|service| tokio::spawn(supervise::start(service))).collect();
+            let starts: Vec<_> = of_kind
+                .map(|service| {
+                    // Owners that came later may have no seat yet.
+                    let waits = kind != Kind::ModelNode || founders.contains(&service.name);
+                    tokio::spawn(supervise::start(service, waits))
+                })
+                .collect();
             for start in starts {
                 running.push(start.await??);
             }

@@ -30,6 +30,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
         &[
             "dropbear-bench",
             "dropbear-certificates",
+            "dropbear-consensus",
             "dropbear-coordinator",
             "dropbear-marketplace-api",
             "dropbear-model-node",

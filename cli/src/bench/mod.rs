@@ -8,9 +8,11 @@ use crate::up::Market;
 use crate::{Verdict, init, layout};
 
 mod bare;
+mod history;
 mod inputs;
 mod overhead;
 mod soak;
+mod updates;
 
 /// Measurements, each beside its baseline, interleaved in one run.
 #[derive(clap::Subcommand)]
@@ -20,12 +22,16 @@ pub(crate) enum Command {
     Overhead(overhead::Args),
     /// Whether a market under steady load stops growing: memory and file descriptors of every service.
     Soak(soak::Args),
+    /// Whether a market kept its promises: strict serialisability of answers and activations, one outcome per request,
+    /// every certificate under the versions in force at its place. Checks files, or a market that it keeps busy.
+    History(history::Args),
 }
 
-pub(crate) async fn run(command: Command) -> anyhow::Result<Verdict> {
+pub(crate) async fn run(command: Command, json: bool) -> anyhow::Result<Verdict> {
     match command {
         Command::Overhead(args) => overhead::run(args).await,
         Command::Soak(args) => soak::run(args).await,
+        Command::History(args) => history::run(args, json).await,
     }
 }
 

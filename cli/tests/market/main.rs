@@ -1,6 +1,7 @@
 //! Whole markets of real processes, driven as users drive them.
 
 mod asker;
+mod desk;
 mod faults;
 mod harness;
 mod honest;
@@ -8,3 +9,5 @@ mod hostile;
 mod identity;
 mod metrics;
 mod mistakes;
+mod owners;
+mod tour;

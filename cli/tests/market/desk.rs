@@ -1,0 +1,80 @@
+//! Owners at the command line, as the tests use them.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::harness::{Folder, dropbear, said};
+
+/// One owner, who runs commands in its name.
+pub(crate) struct Owner<'a> {
+    folder: &'a Folder,
+    pub(crate) name: &'static str,
+    group: &'static str,
+}
+
+impl<'a> Owner<'a> {
+    pub(crate) fn of(folder: &'a Folder, name: &'static str, group: &'static str) -> Self {
+        Self { folder, name, group }
+    }
+
+    /// The folder of its key and its model node.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.dir().join(self.name)
+    }
+
+    fn run(&self, command: &[&str]) -> (bool, String) {
+        let dir = self.folder.dir();
+        let mut arguments = vec!["--json"];
+        arguments.extend(command);
+        arguments.extend(["--market", dir.to_str().unwrap()]);
+        // These speak of all owners.
+        if !matches!(command, ["model", "list" | "stats", ..]) {
+            arguments.extend(["--owner", self.name]);
+        }
+        if command[0] == "model" && command[1] != "history" {
+            arguments.extend(["--group", self.group]);
+        }
+        let output = dropbear(&arguments);
+        (output.status.success(), said(&output))
+    }
+
+    /// Runs a command that must succeed, and reads what it says.
+    pub(crate) fn says(&self, command: &[&str]) -> Vec<Value> {
+        let (good, said) = self.run(command);
+        assert!(good, "{command:?}: {said}");
+        said.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+    }
+
+    /// Runs a command that must succeed and say one thing.
+    pub(crate) fn does(&self, command: &[&str]) -> Value {
+        self.says(command).pop().unwrap_or_default()
+    }
+
+    /// Runs a command that must be refused with this reason.
+    pub(crate) fn is_refused(&self, command: &[&str], reason: &str) {
+        let (good, said) = self.run(command);
+        assert!(!good && said.contains(reason), "{command:?} should say `{reason}`: {said}");
+    }
+
+    /// The group as it stands.
+    pub(crate) fn group(&self) -> Value {
+        let dir = self.folder.dir();
+        let shown = dropbear(&["--json", "group", "show", self.group, "--market", dir.to_str().unwrap()]);
+        assert!(shown.status.success(), "{}", said(&shown));
+        serde_json::from_slice(&shown.stdout).unwrap()
+    }
+
+    /// The label of its version in force in the next block.
+    pub(crate) fn current(&self) -> Option<String> {
+        let group = self.group();
+        let models = group["models"].as_array().unwrap();
+        let mine = models.iter().find(|model| model["owner"] == self.name)?;
+        mine["current"]["label"].as_str().map(str::to_owned)
+    }
+}
+
+/// The names on the roster in force.
+pub(crate) fn roster(group: &Value) -> Vec<&str> {
+    group["charter"]["owners"].as_array().unwrap().iter().map(|seat| seat["owner"].as_str().unwrap()).collect()
+}
