@@ -146,9 +146,7 @@ async fn a_fifth_owner_joins_and_leaves_under_load_and_no_request_fails() {
 
 #[tokio::test]
 async fn a_round_goes_on_under_a_new_charter() {
-    let mut cast = Cast::default();
-    cast.owners = [Manner::Slow(1_500); 4];
-    let market = Market::start(cast).await;
+    let market = Market::start(Cast { owners: [Manner::Slow(1_500); 4], ..Cast::default() }).await;
     let asking = {
         let (http, url) = (market.http.clone(), format!("{}/api/v1/groups/imagenet/classify", market.url));
         tokio::spawn(async move { http.post(url).body(picture([7; 4])).send().await.unwrap() })
