@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dropbear_certificates::cbor::{CborError, Decoder, Encoder};
 use dropbear_certificates::merkle::{self, Frontier};
 use dropbear_certificates::{
-    ChainLink, Committee, Digest, Genesis, GovernanceChain, GovernanceEntry, ModelSet, Record,
+    ChainLink, Committee, Digest, Genesis, GovernanceChain, GovernanceEntry, Record,
 };
 
 use super::ledger::Block;
@@ -177,20 +177,8 @@ impl Leaves<'_> {
             _ => None,
         });
         for group in groups {
-            let ground = || {
-                let term = self.ledger.world.term(&group, self.seq)?;
-                let versions: ModelSet = self.ledger.world.versions(&group, self.seq);
-                Some(Ground {
-                    charter: Arc::clone(&term.charter),
-                    digest: term.digest,
-                    set: versions.digest(),
-                    versions,
-                })
-            };
-            if !self.grounds.contains_key(&group) {
-                let ground = ground();
-                self.grounds.insert(group, ground);
-            }
+            let (world, seq) = (&self.ledger.world, self.seq);
+            self.grounds.entry(group).or_insert_with_key(|group| Ground::of(world, group, seq));
         }
         for entry in entries {
             match entry {

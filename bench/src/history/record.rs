@@ -7,6 +7,7 @@ use dropbear_certificates::{Ballot, Charter, Digest, Header, ModelSet, Record};
 
 use super::report::{Report, Violation};
 use super::statement::{Asked, Submission};
+use super::world::World;
 
 /// What is in force for a group in one block.
 #[derive(Clone, Debug)]
@@ -17,6 +18,18 @@ pub(super) struct Ground {
     /// Digest of `versions`.
     pub(super) set: Digest,
 }
+
+impl Ground {
+    /// What is in force for this group in block `seq`; none if it has no charter there.
+    pub(super) fn of(world: &World, group: &str, seq: u64) -> Option<Self> {
+        let term = world.term(group, seq)?;
+        let versions = world.versions(group, seq);
+        Some(Self { charter: Arc::clone(&term.charter), digest: term.digest, set: versions.digest(), versions })
+    }
+}
+
+/// Notes a violation, described, unless something holds.
+type Expect<'e> = dyn FnMut(bool, Violation, &dyn Fn() -> String) + 'e;
 
 /// Which of a submission's ballots are signed and say what they signed; once for all its requests.
 pub(super) fn valid_ballots(submission: &Submission, ids: &[Digest]) -> Vec<bool> {
@@ -74,7 +87,7 @@ impl Case<'_> {
         self.ballots(ground, &mut expect);
     }
 
-    fn ballots(&self, ground: &Ground, expect: &mut dyn FnMut(bool, Violation, &dyn Fn() -> String)) {
+    fn ballots(&self, ground: &Ground, expect: &mut Expect<'_>) {
         let mut votes = vec![None; ground.charter.roster.len()];
         let mut counted = Vec::new();
         for (owner, seat) in ground.charter.roster.iter().enumerate() {

@@ -117,6 +117,11 @@ const SERVICES: [&str; 9] = [
 /// Nine processes at a time are enough for any machine.
 static ONE_MARKET: Mutex<()> = Mutex::const_new(());
 
+/// Waits until no other market runs, for a test whose market is started by the command that it tries.
+pub(crate) async fn alone() -> MutexGuard<'static, ()> {
+    ONE_MARKET.lock().await
+}
+
 /// A running `dropbear up`.
 pub(crate) struct Up {
     child: Child,

@@ -11,3 +11,4 @@ mod metrics;
 mod mistakes;
 mod owners;
 mod tour;
+mod updates;
