@@ -44,6 +44,8 @@ pub(crate) enum Conduct {
     Refuser,
     /// Sends leaves that are not in the block.
     LeafForger,
+    /// Says what became of an entry this many milliseconds after it is in a block.
+    Slow(u64),
 }
 
 struct State {
@@ -356,7 +358,12 @@ impl Coordinator for Member {
             }
         };
         match timeout(Duration::from_millis(request.timeout_ms), wait).await {
-            Ok(reply) => Ok(Response::new(reply)),
+            Ok(reply) => {
+                if let Conduct::Slow(after_ms) = self.conduct {
+                    tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                }
+                Ok(Response::new(reply))
+            }
             Err(_) => refused("timeout"),
         }
     }
