@@ -1,6 +1,5 @@
 //! The gateway's core, which every protocol shares: admission, groups, certificates by id.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +9,7 @@ use dropbear_certificates::{Charter, Digest};
 use dropbear_wire::convert::GroupView;
 use dropbear_wire::follow::{Follower, LedgerView};
 use dropbear_wire::registry::GroupState;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::ask::{Answered, Ask, Failure, Unanswered};
@@ -18,9 +17,9 @@ use crate::assemble;
 use crate::config::{GatewayConfig, Limits};
 use crate::coordinators::{Accounts, Coordinators, Reach, Settled};
 use crate::directory::Directory;
-use crate::evidence::Reported;
 use crate::governance;
-use crate::lane::{Item, Lane};
+use crate::lane::Item;
+use crate::lanes::{Lanes, Makings};
 use crate::market::Market;
 use crate::metrics::Metrics;
 use crate::mint::{Drawn, Minted, mint, times};
@@ -36,43 +35,6 @@ const ANSWER_GRACE: Duration = Duration::from_millis(500);
 const ENTRIES_IN_FLIGHT_MAX: usize = 64;
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
-type Lanes = BTreeMap<(String, bool), mpsc::UnboundedSender<Vec<Item>>>;
-
-/// What every lane is made of.
-#[derive(Debug)]
-struct Makings {
-    market: Arc<Market>,
-    limits: Arc<Limits>,
-    coordinators: Arc<Coordinators>,
-    follower: Follower,
-    directory: Arc<Directory>,
-    permits: Arc<Semaphore>,
-    late_room: Arc<Semaphore>,
-    late_turns: Arc<Semaphore>,
-    reported: Arc<Reported>,
-    metrics: Metrics,
-}
-
-impl Makings {
-    fn lane(&self, group: &str, certified: bool) -> Lane {
-        Lane {
-            group: group.into(),
-            certified,
-            market: Arc::clone(&self.market),
-            coordinators: Arc::clone(&self.coordinators),
-            directory: Arc::clone(&self.directory),
-            experience: Mutex::default(),
-            follower: self.follower.clone(),
-            limits: Arc::clone(&self.limits),
-            permits: Arc::clone(&self.permits),
-            late_room: Arc::clone(&self.late_room),
-            late_turns: Arc::clone(&self.late_turns),
-            reported: Arc::clone(&self.reported),
-            metrics: self.metrics.clone(),
-        }
-    }
-}
-
 /// Everything but listeners.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -82,9 +44,7 @@ pub(crate) struct Core {
     reach: Reach,
     follower: Follower,
     directory: Arc<Directory>,
-    makings: Makings,
-    /// One for each group that was asked, and each way of asking.
-    lanes: Mutex<Lanes>,
+    lanes: Lanes,
     permits: Arc<Semaphore>,
     entry_permits: Semaphore,
     pressure: Mutex<Pressure>,
@@ -118,7 +78,7 @@ impl Core {
         };
         Self {
             reach: Reach::start(Arc::clone(&coordinators)),
-            lanes: Mutex::default(),
+            lanes: Lanes::new(makings),
             pressure: Mutex::default(),
             draining: AtomicBool::new(false),
             entry_permits: Semaphore::new(ENTRIES_IN_FLIGHT_MAX),
@@ -127,7 +87,6 @@ impl Core {
             coordinators,
             follower,
             directory,
-            makings,
             permits,
             metrics,
         }
@@ -147,14 +106,6 @@ impl Core {
         let charter = self.market.genesis().charters.iter().find(|charter| charter.group == group);
         let charter = charter.filter(|_| view.groups.is_empty());
         charter.cloned().map(Arc::new).ok_or_else(|| Failure::UnknownGroup(group.chars().take(64).collect()))
-    }
-
-    /// Gives items to their lane, which begins with the first of them.
-    fn enqueue(&self, group: &str, certified: bool, items: Vec<Item>) -> Result<(), Failure> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.entry((group.to_owned(), certified));
-        let lane = lane.or_insert_with(|| self.makings.lane(group, certified).start());
-        lane.send(items).map_err(|_| Failure::Internal("a lane has ended"))
     }
 
     /// A place for an owner's entry on its way to the ledger.
@@ -286,7 +237,7 @@ impl Core {
             replies.push(answer);
         }
         let counted = InFlight::new(&self.metrics, items.len());
-        self.enqueue(&group, certified, items)?;
+        self.lanes.enqueue(&group, certified, items)?;
         let mut answers = Vec::with_capacity(replies.len());
         for (reply, naming) in replies.into_iter().zip(namings) {
             let lost = || Err(Box::new(Unanswered { naming, failure: Failure::Internal("an answer was lost") }));

@@ -1,6 +1,7 @@
 //! Owners' entries on their way to the ledger: the gateway passes them on, and can neither make nor change one.
 
 use bytes::Bytes;
+use dropbear_certificates::Digest;
 use dropbear_consensus::entry::entry_digest;
 use dropbear_consensus::{Checked, Entry, Invalid};
 use tokio::task::spawn_blocking;
@@ -20,7 +21,7 @@ pub(crate) struct Taken {
     /// What the entry is called: `publish`, `activate`, …
     pub(crate) kind: &'static str,
     /// Its name in the ledger.
-    pub(crate) digest: dropbear_certificates::Digest,
+    pub(crate) digest: Digest,
     /// The block in which a quorum attests it.
     pub(crate) seq: u64,
     pub(crate) agreed_ms: u64,
@@ -34,9 +35,8 @@ pub(crate) async fn submit(core: &Core, bytes: Bytes) -> Result<Taken, Failure> 
     let _permit = core.admit_entry()?;
     let genesis = core.market.trust.digest();
     let copy = bytes.to_vec();
-    let checked = spawn_blocking(move || Checked::from_bytes(copy, &genesis)).await;
-    let checked = checked.map_err(|_| Failure::Internal("checking an entry failed"))?;
-    let kind = kind_of(checked.map_err(|invalid| refused(&invalid))?.entry())?;
+    let checked = spawn_blocking(move || check(copy, &genesis)).await;
+    let kind = checked.map_err(|_| Failure::Internal("checking an entry failed"))??;
     let digest = entry_digest(&bytes);
     let deadline = Instant::now() + ENTRY_TIMEOUT;
     let work = Work { entry: bytes.into(), ids: Vec::new(), patience: Duration::ZERO, deadline };
@@ -46,6 +46,13 @@ pub(crate) async fn submit(core: &Core, bytes: Bytes) -> Result<Taken, Failure> 
         }
         Settled::Refused { code, message } => Err(Failure::EntryRefused(code, message)),
     }
+}
+
+/// Checks an owner's entry; gives its kind. What is no owner's is turned away before its many signatures cost anything.
+fn check(bytes: Vec<u8>, genesis: &Digest) -> Result<&'static str, Failure> {
+    let entry = Entry::from_bytes(&bytes).map_err(|invalid| refused(&invalid))?;
+    let kind = kind_of(&entry)?;
+    Checked::from_bytes(bytes, genesis).map(|_| kind).map_err(|invalid| refused(&invalid))
 }
 
 fn refused(invalid: &Invalid) -> Failure {

@@ -92,15 +92,14 @@ async fn submit(lane: &Lane, request: Digest, votes: [SignedVote; 2]) {
 
 /// A request was decided before, by whichever gateway: holds the ballots of this submission against the record, and
 /// reports whoever said something else there.
-pub(crate) fn compare(lane: &Arc<Lane>, entry: &[u8], record: &Record, seq: u64) {
-    let Some(ours) = submission(entry) else { return };
+pub(crate) fn compare(lane: &Arc<Lane>, ours: &Submission, record: &Record, seq: u64) {
     let Some(item) = ours.requests.iter().position(|submitted| submitted.request.id() == record.request) else {
         return;
     };
     let trusted = lane.market.trusted();
     let Some(charter) = trusted.charter(&record.charter) else { return };
     let contradicts = |ballot: &&Ballot| {
-        let said = ballot.answers.get(item).and_then(|answer| commitment(&ours, item, &answer.vote));
+        let said = ballot.answers.get(item).and_then(|answer| commitment(ours, item, &answer.vote));
         let place = charter.place(&ballot.statement.owner);
         let recorded = place.and_then(|place| record.group_of(place)).and_then(|group| group.commitment);
         said.zip(recorded).is_some_and(|(said, recorded)| said != recorded)
@@ -110,7 +109,7 @@ pub(crate) fn compare(lane: &Arc<Lane>, entry: &[u8], record: &Record, seq: u64)
         return;
     }
     let (lane, request) = (Arc::clone(lane), record.request);
-    let batch = batch_of(&ours);
+    let batch = batch_of(ours);
     tokio::spawn(async move {
         let Some(theirs) = recorded_submission(&lane, seq, &request).await else { return };
         let their_batch = batch_of(&theirs);
@@ -127,7 +126,8 @@ pub(crate) fn compare(lane: &Arc<Lane>, entry: &[u8], record: &Record, seq: u64)
     });
 }
 
-fn submission(entry: &[u8]) -> Option<Submission> {
+/// The submission that an entry is, if it is one.
+pub(crate) fn submission(entry: &[u8]) -> Option<Submission> {
     match Entry::from_bytes(entry) {
         Ok(Entry::Submission(submission)) => Some(*submission),
         _ => None,

@@ -15,19 +15,24 @@ use tokio::time::{Duration, sleep, timeout};
 use crate::market::Market;
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// What nobody proves is asked for again after this long, doubling: a coordinator may tell of charters that do not exist.
+const AGAIN_AFTER_MIN: Duration = Duration::from_millis(50);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
 
 /// Extends what the gateway trusts whenever the followed ledger names a charter that is not proven yet; until the
 /// follower ends.
 pub(crate) async fn keep(market: Arc<Market>, coordinators: Vec<SocketAddr>, mut view: watch::Receiver<LedgerView>) {
-    loop {
+    let mut again_after = AGAIN_AFTER_MIN;
+    while view.has_changed().is_ok() {
         let unknown = names_unknown(&market, &view.borrow_and_update());
-        if unknown && !learn(&market, &coordinators).await {
-            sleep(AGAIN_AFTER).await;
-            continue;
-        }
         if !unknown && view.changed().await.is_err() {
             return;
+        }
+        if !unknown || learn(&market, &coordinators).await {
+            again_after = AGAIN_AFTER_MIN;
+        } else {
+            sleep(again_after).await;
+            again_after = (2 * again_after).min(AGAIN_AFTER_MAX);
         }
     }
 }

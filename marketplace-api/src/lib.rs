@@ -26,6 +26,7 @@ mod governance;
 mod grpc;
 mod http;
 mod lane;
+mod lanes;
 mod late;
 mod market;
 mod metrics;

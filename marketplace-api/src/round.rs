@@ -116,6 +116,9 @@ impl Round {
 
     /// Asks again under a new charter for whatever is open: request ids do not name the charter, ballots do.
     fn begin_anew(&mut self, group: Arc<GroupView>, seq: u64) {
+        if self.asking.collector.open().next().is_none() {
+            return;
+        }
         tracing::info!(group = self.lane.group, charter = %group.digest, "a round goes on under a new charter");
         let mut places = 0..;
         let asking = &self.asking;

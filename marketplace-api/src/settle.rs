@@ -1,8 +1,9 @@
 //! Settling: a submission through the committee, and the certificates of what it recorded.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dropbear_certificates::{Digest, ModelSet, Vote};
+use dropbear_consensus::Submission;
 use tokio::task::spawn_blocking;
 use tokio::time::{Duration, Instant, sleep};
 
@@ -61,6 +62,8 @@ struct Submitted {
     lane: Arc<Lane>,
     /// What was submitted.
     entry: Vec<u8>,
+    /// The same, read when it is first needed.
+    read: OnceLock<Option<Submission>>,
     deadline: Instant,
 }
 
@@ -68,7 +71,7 @@ struct Submitted {
 pub(crate) async fn run(lane: Arc<Lane>, work: Work, claims: Vec<Claim>) -> Vec<Settlement> {
     let begun = Instant::now();
     let settled = lane.coordinators.submit(&work).await;
-    let submitted = Submitted { lane, entry: work.entry, deadline: work.deadline };
+    let submitted = Submitted { lane, entry: work.entry, read: OnceLock::new(), deadline: work.deadline };
     match settled {
         Err(problems) => vec![Settlement::Nothing(problems)],
         Ok(Settled::Refused { code, message }) => submitted.refused_whole(claims, &code, &message).await,
@@ -156,7 +159,9 @@ impl Submitted {
 
     /// An answer that was recorded before; whoever told this gateway something else is reported.
     async fn answer(&self, claim: &Claim, found: Found) -> Result<Answer, Failure> {
-        evidence::compare(&self.lane, &self.entry, &found.proven.record, found.quorum.header.seq);
+        if let Some(ours) = self.read.get_or_init(|| evidence::submission(&self.entry)) {
+            evidence::compare(&self.lane, ours, &found.proven.record, found.quorum.header.seq);
+        }
         answer_of(&self.lane.market, claim, found.quorum, found.proven, found.models).await
     }
 }

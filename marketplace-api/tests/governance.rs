@@ -77,14 +77,14 @@ impl Pen<'_> {
 }
 
 /// Everything that brings a fifth owner with one node into a group.
-async fn join(market: &Market, group: &'static str, manner: Manner) {
-    let pen = Pen { ledger: &market.ledger, group };
-    let before = market.ledger.charter(group);
+async fn joining(ledger: &Arc<Ledger>, group: &'static str, manner: Manner) -> [Entry; 8] {
+    let pen = Pen { ledger, group };
+    let before = ledger.charter(group);
     let mut charter = before.clone();
     charter.roster.push(market::seat(FIFTH));
-    let address = node::serve(Arc::clone(&market.ledger), FIFTH, manner).await;
+    let address = node::serve(Arc::clone(ledger), FIFTH, manner).await;
     let previous = before.digest();
-    for entry in [
+    [
         pen.propose(FIFTH, Some(previous), &charter),
         pen.register(FIFTH),
         pen.publish(FIFTH, 0),
@@ -93,7 +93,19 @@ async fn join(market: &Market, group: &'static str, manner: Manner) {
         pen.approve(0, Some(&previous), &charter),
         pen.approve(1, Some(&previous), &charter),
         pen.approve(2, Some(&previous), &charter),
-    ] {
+    ]
+}
+
+/// The same, at once, whatever the gateway does.
+async fn joined(ledger: &Arc<Ledger>, group: &'static str, manner: Manner) {
+    for entry in joining(ledger, group, manner).await {
+        ledger.apply(&entry.check(&ledger.genesis()).unwrap()).unwrap();
+    }
+}
+
+/// The same, through the gateway.
+async fn join(market: &Market, group: &'static str, manner: Manner) {
+    for entry in joining(&market.ledger, group, manner).await {
         let (status, body) = market.enter(entry).await;
         assert_eq!((status, &body["outcome"]), (200, &json!("applied")), "{body}");
     }
@@ -146,19 +158,39 @@ async fn a_fifth_owner_joins_and_leaves_under_load_and_no_request_fails() {
 
 #[tokio::test]
 async fn a_round_goes_on_under_a_new_charter() {
-    let mut cast = Cast::default();
-    cast.owners = [Manner::Slow(1_500); 4];
-    let market = Market::start(cast).await;
+    let market = Market::start(Cast { owners: [Manner::Slow(1_500); 4], ..Cast::default() }).await;
     let asking = {
         let (http, url) = (market.http.clone(), format!("{}/api/v1/groups/imagenet/classify", market.url));
         tokio::spawn(async move { http.post(url).body(picture([7; 4])).send().await.unwrap() })
     };
     market.ledger.has_been_asked(1).await;
-    join(&market, "imagenet", Manner::Honest).await;
+    joined(&market.ledger, "imagenet", Manner::Honest).await;
     let answer = asking.await.unwrap();
     assert_eq!(answer.status(), 200);
     let body: serde_json::Value = answer.json().await.unwrap();
     assert_eq!(market.verify(&body["results"][0]["certificate"]).record().owners, 5, "{body}");
+}
+
+#[tokio::test]
+async fn a_round_that_is_answered_asks_nobody_again_when_the_charter_changes() {
+    let cast = Cast { coordinators: [Conduct::Slow(400); 4], ..Cast::default() };
+    let market = Market::start(cast).await;
+    let asking = {
+        let (http, url) = (market.http.clone(), format!("{}/api/v1/groups/imagenet/classify", market.url));
+        tokio::spawn(async move { http.post(url).body(picture([7; 4])).send().await.unwrap() })
+    };
+    // Decided under four owners; the gateway learns it when there are five.
+    let decided = |state: &dropbear_consensus::State| state.accounts.get("imagenet", &owner(1).public()).counted == 1;
+    market.ledger.comes_to(decided).await;
+    joined(&market.ledger, "imagenet", Manner::Honest).await;
+    let body: serde_json::Value = asking.await.unwrap().json().await.unwrap();
+    assert_eq!(market.verify(&body["results"][0]["certificate"]).record().owners, 4, "{body}");
+    let (_, body) = market.classify(picture([7; 4]), "").await;
+    assert_eq!(market.verify(&body["results"][0]["certificate"]).record().owners, 5, "{body}");
+    let metrics = market.metrics().await;
+    for result in ["refused", "unavailable"] {
+        assert!(!metrics.contains(&format!("result=\"{result}\"")), "somebody was asked for nothing: {metrics}");
+    }
 }
 
 #[tokio::test]
@@ -254,14 +286,14 @@ async fn entries_that_the_ledger_does_not_take_are_refused_with_the_reason() {
 #[tokio::test]
 async fn late_ballots_stand_in_their_owners_account() {
     let mut cast = Cast::default();
-    cast.owners[2] = Manner::Slow(400);
+    cast.owners[2] = Manner::Slow(3_000);
     let market = Market::start(cast).await;
     // The first rounds ask owners 1, 2 and 3, then 2, 3 and 0: owner 2 is too late for both.
     for _ in 0..2 {
         assert_eq!(market.classify(picture([7; 4]), "").await.0, 200);
     }
     let late = |state: &dropbear_consensus::State| state.accounts.get("imagenet", &owner(2).public()).late >= 2;
-    tokio::time::timeout(std::time::Duration::from_secs(10), market.ledger.comes_to(late)).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(30), market.ledger.comes_to(late)).await.unwrap();
     let (_, accounts) = market.get("/api/v1/groups/imagenet/accounts").await;
     let account =
         accounts["accounts"].as_array().unwrap().iter().find(|account| account["owner"] == "owner-2").unwrap();

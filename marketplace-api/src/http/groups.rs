@@ -20,7 +20,7 @@ pub(crate) async fn groups(State(shared): State<Shared>) -> Json<Value> {
 pub(crate) async fn group(State(shared): State<Shared>, Path(group): Path<String>) -> Result<Json<Value>, ApiError> {
     let (state, seq) = (shared.core.state(&group)?, shared.core.ledger().seq);
     let mut shown = summary(&shared, &state, seq);
-    let holdings = state.holdings.iter().map(|(owner, _)| holding(&state, owner, seq + 1));
+    let holdings = state.holdings.keys().map(|owner| holding(&state, owner, seq + 1));
     shown["holdings"] = holdings.collect();
     Ok(Json(shown))
 }

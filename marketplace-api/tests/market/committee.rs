@@ -1,5 +1,7 @@
 //! A committee whose members share one ledger: each orders nothing, but attests with its own key.
 
+mod reading;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,7 +13,7 @@ use dropbear_consensus::chain::check_entry;
 use dropbear_consensus::{
     Activate, Chain, Checked, CheckedProposal, Executed, Market, Publish, Refused, Register, RequestResult,
 };
-use dropbear_wire::convert::{account_message, refusal};
+use dropbear_wire::convert::refusal;
 use dropbear_wire::registry::registry_view;
 use dropbear_wire::v1;
 use dropbear_wire::v1::coordinator_server::{Coordinator, CoordinatorServer};
@@ -42,6 +44,8 @@ pub(crate) enum Conduct {
     Refuser,
     /// Sends leaves that are not in the block.
     LeafForger,
+    /// Says what became of an entry this many milliseconds after it is in a block.
+    Slow(u64),
 }
 
 struct State {
@@ -354,7 +358,12 @@ impl Coordinator for Member {
             }
         };
         match timeout(Duration::from_millis(request.timeout_ms), wait).await {
-            Ok(reply) => Ok(Response::new(reply)),
+            Ok(reply) => {
+                if let Conduct::Slow(after_ms) = self.conduct {
+                    tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                }
+                Ok(Response::new(reply))
+            }
             Err(_) => refused("timeout"),
         }
     }
@@ -388,54 +397,5 @@ impl Coordinator for Member {
         }
         let updates = WatchStream::new(self.ledger.updates.subscribe());
         Ok(Response::new(Box::pin(updates.map(Ok))))
-    }
-}
-
-#[tonic::async_trait]
-impl v1::ledger_server::Ledger for Member {
-    async fn groups(&self, _: tonic::Request<v1::GroupsRequest>) -> Result<Response<v1::GroupsReply>, Status> {
-        Err(Status::unimplemented("not needed here"))
-    }
-
-    async fn governance(
-        &self,
-        request: tonic::Request<v1::GovernanceRequest>,
-    ) -> Result<Response<v1::GovernanceReply>, Status> {
-        if self.conduct == Conduct::Mute {
-            std::future::pending::<()>().await;
-        }
-        let state = self.ledger.state.lock().unwrap();
-        let blocks = state.executed.range(request.get_ref().from_seq..).map(|(_, executed)| executed);
-        let links = blocks.flat_map(|executed| {
-            executed.governance.iter().map(|index| v1::GovernanceLink {
-                attested: Some(self.attested(&executed.header)),
-                leaf: Some(self.leaf(executed, *index)),
-            })
-        });
-        Ok(Response::new(v1::GovernanceReply { links: links.collect() }))
-    }
-
-    async fn accounts(
-        &self,
-        request: tonic::Request<v1::AccountsRequest>,
-    ) -> Result<Response<v1::AccountsReply>, Status> {
-        let state = self.ledger.state.lock().unwrap();
-        let state = state.chain.state();
-        let accounts = state.accounts.of_group(&request.get_ref().group);
-        let accounts = accounts.map(|(owner, account)| account_message(owner, account)).collect();
-        Ok(Response::new(v1::AccountsReply { seq: state.seq, accounts }))
-    }
-
-    type BlocksStream = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<v1::Block, Status>> + Send>>;
-
-    async fn blocks(&self, request: tonic::Request<v1::BlocksRequest>) -> Result<Response<Self::BlocksStream>, Status> {
-        let state = self.ledger.state.lock().unwrap();
-        let v1::BlocksRequest { from_seq, to_seq, .. } = *request.get_ref();
-        let block = |(seq, payload): (&u64, &Vec<u8>)| {
-            let attested = Some(self.attested(&state.executed[seq].header));
-            Ok(v1::Block { attested, payload: payload.clone().into(), leaves: Vec::new() })
-        };
-        let blocks: Vec<_> = state.payloads.range(from_seq..=to_seq).map(block).collect();
-        Ok(Response::new(Box::pin(tokio_stream::iter(blocks))))
     }
 }

@@ -142,6 +142,9 @@ impl Node {
 impl ModelNode for Node {
     async fn infer(&self, request: tonic::Request<v1::InferRequest>) -> Result<Response<v1::InferReply>, Status> {
         self.ledger.count_ask(self.place);
+        if request.get_ref().items.is_empty() {
+            return Err(Status::invalid_argument("a batch of nothing"));
+        }
         match self.manner {
             Manner::Silent => std::future::pending::<()>().await,
             Manner::Slow(after_ms) => tokio::time::sleep(Duration::from_millis(after_ms)).await,
