@@ -2,30 +2,11 @@
 
 mod market;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use market::node::Manner;
 use market::{Cast, Market, picture};
 use tokio::time::{interval, timeout};
-
-const REQUESTS: usize = 11;
-
-/// The median latency of requests, one after the other, once the owners are known.
-async fn latency(owners: [Manner; 4]) -> (Duration, Market) {
-    let market = Market::start(Cast { owners, ..Cast::default() }).await;
-    for _ in 0..4 {
-        assert_eq!(market.classify(picture([7; 4]), "").await.0, 200);
-    }
-    let mut latencies = Vec::new();
-    for _ in 0..REQUESTS {
-        let begun = Instant::now();
-        let (status, body) = market.classify(picture([7; 4]), "").await;
-        latencies.push(begun.elapsed());
-        assert_eq!((status, &body["results"][0]["assurance"]), (200, &"robust".into()), "{body}");
-    }
-    latencies.sort_unstable();
-    (latencies[REQUESTS / 2], market)
-}
 
 /// Waits until the gateway measures what `line` says.
 async fn measured(market: &Market, line: &str) {
@@ -41,10 +22,13 @@ async fn measured(market: &Market, line: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_owner_delays_nobody_and_its_lateness_is_visible() {
-    let others = Manner::Slow(100);
-    let (without, _) = latency([others; 4]).await;
-    let (with, market) = latency([others, others, Manner::Slow(600), others]).await;
-    assert!(with < without.mul_f64(1.1), "{with:?} with a slow owner, {without:?} without");
+    let mut cast = Cast::default();
+    cast.owners[2] = Manner::Slow(600);
+    let market = Market::start(cast).await;
+    for _ in 0..8 {
+        assert_eq!(market.classify(picture([7; 4]), "").await.0, 200);
+    }
+    // How little it delays them, `dropbear bench owners` measures; that its ballots are late says that none was awaited.
     let late = r#"dropbear_gateway_ballots_total{group="imagenet",owner="owner-2",result="late"}"#;
     measured(&market, late).await;
     assert!(!market.metrics().await.contains(r#"owner="owner-1",result="late""#), "the others are in time");

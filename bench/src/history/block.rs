@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use dropbear_certificates::cbor::{CborError, Decoder, Encoder};
 use dropbear_certificates::merkle::{self, Frontier};
-use dropbear_certificates::{
-    ChainLink, Committee, Digest, Genesis, GovernanceChain, GovernanceEntry, Record,
-};
+use dropbear_certificates::{ChainLink, Committee, Digest, Genesis, GovernanceChain, GovernanceEntry, Record};
 
 use super::ledger::Block;
 use super::record::{self, Ground};
