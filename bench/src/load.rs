@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+/// The ramp is this part of the run that counts.
+const RAMP: u32 = 3;
+
 /// Why a load run is worthless.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -40,13 +43,15 @@ pub struct Question {
     pub bodies: Arc<Vec<Body>>,
 }
 
-/// What a load run measured.
+/// What a load run measured, between its ramp and its end.
 #[derive(Clone, Debug, Default)]
 pub struct Run {
-    /// From the first question to the last answer.
+    /// The time that counts.
     pub elapsed: Duration,
-    /// Each answer's latency, ascending.
+    /// The latency of each answer that came in that time, ascending.
     pub latencies: Vec<Duration>,
+    /// All answers, those before and after that time included.
+    pub answers_all: usize,
 }
 
 impl Run {
@@ -65,34 +70,38 @@ impl Run {
     }
 }
 
-/// Asks for `duration` with `clients` at once.
+/// Asks with `clients` at once, for the ramp and then for `duration`. Answers count that come within `duration`: neither
+/// the first ones, when all clients have asked at once, nor the last ones, when they leave one by one.
 ///
 /// # Errors
 /// [`LoadError`] at the first answer that is not a success: a benchmark of failures is none.
 pub async fn run(question: &Question, clients: usize, duration: Duration) -> Result<Run, LoadError> {
-    let started = Instant::now();
-    let tasks: Vec<_> =
-        (0..clients).map(|client| tokio::spawn(ask(question.clone(), client, started + duration))).collect();
-    let mut latencies = Vec::new();
+    let begin = Instant::now() + duration / RAMP;
+    let end = begin + duration;
+    let tasks: Vec<_> = (0..clients).map(|client| tokio::spawn(ask(question.clone(), client, end))).collect();
+    let mut answers = Vec::new();
     for task in tasks {
-        latencies.extend(task.await??);
+        answers.extend(task.await??);
     }
+    let counts = |(at, _): &&(Instant, Duration)| (begin..end).contains(at);
+    let mut latencies: Vec<_> = answers.iter().filter(counts).map(|(_, latency)| *latency).collect();
     latencies.sort_unstable();
-    Ok(Run { elapsed: started.elapsed(), latencies })
+    Ok(Run { elapsed: duration, latencies, answers_all: answers.len() })
 }
 
-async fn ask(question: Question, client: usize, until: Instant) -> Result<Vec<Duration>, LoadError> {
+/// Each answer: when it came, and how long it took.
+async fn ask(question: Question, client: usize, until: Instant) -> Result<Vec<(Instant, Duration)>, LoadError> {
     let http = reqwest::Client::builder().build()?;
-    let mut latencies = Vec::new();
+    let mut answers = Vec::new();
     for body in question.bodies.iter().cycle().skip(client) {
         let asked = Instant::now();
         if asked >= until {
             break;
         }
         post(&http, &question.url, body).await?;
-        latencies.push(asked.elapsed());
+        answers.push((Instant::now(), asked.elapsed()));
     }
-    Ok(latencies)
+    Ok(answers)
 }
 
 /// Asks once and reads the whole answer.
@@ -136,7 +145,7 @@ mod tests {
     #[test]
     fn quantiles_of_a_known_run() {
         let latencies = (1..=101).map(Duration::from_millis).collect();
-        let run = Run { elapsed: Duration::from_secs(2), latencies };
+        let run = Run { elapsed: Duration::from_secs(2), latencies, answers_all: 101 };
         assert!((run.throughput() - 50.5).abs() < 1e-9);
         assert!((run.quantile_ms(0.5) - 51.0).abs() < 1e-9);
         assert!((run.quantile_ms(1.0) - 101.0).abs() < 1e-9);

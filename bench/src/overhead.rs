@@ -160,7 +160,7 @@ impl Measuring<'_> {
             }
         }
         let answers = if certified { &mut self.report.certified_answers } else { &mut self.report.uncertified_answers };
-        *answers += measured.latencies.len();
+        *answers += measured.answers_all;
         Ok(measured)
     }
 

@@ -167,11 +167,13 @@ impl Lane {
 async fn run(lane: Arc<Lane>, mut admitted: mpsc::UnboundedReceiver<Vec<Item>>) {
     let mut batcher: Batcher<Item> = Batcher::new(lane.batch_rules());
     let mut rounds = JoinSet::new();
+    // Unbounded in form only: one message a batch.
+    let (free, mut freed) = mpsc::unbounded_channel();
     loop {
         // A changed charter may have longer votes, or more of them.
         batcher.set_rules(lane.batch_rules());
         while let Some(batch) = batcher.take(std::time::Instant::now()) {
-            rounds.spawn(round::run(Arc::clone(&lane), batch));
+            rounds.spawn(round::run(Arc::clone(&lane), batch, Slot(free.clone())));
         }
         let due = batcher.due().map(Instant::from_std);
         tokio::select! {
@@ -183,12 +185,23 @@ async fn run(lane: Arc<Lane>, mut admitted: mpsc::UnboundedReceiver<Vec<Item>>) 
                 if let Err(error) = ended {
                     tracing::error!(%error, group = lane.group, "a round failed");
                 }
-                batcher.done();
             }
+            Some(()) = freed.recv() => batcher.done(),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
     }
     while rounds.join_next().await.is_some() {}
+}
+
+/// A batch's place among those that owners work on; dropping it makes room for the next.
+#[derive(Debug)]
+pub(crate) struct Slot(mpsc::UnboundedSender<()>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // A lane that has ended needs no room.
+        let _ = self.0.send(());
+    }
 }
 
 /// Queues items, and all others that are there already: they share a batch if they fit.

@@ -13,7 +13,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 use crate::ask::{Answer, Failure};
 use crate::collect::Due;
 use crate::finding::Standing;
-use crate::lane::{Item, Lane};
+use crate::lane::{Item, Lane, Slot};
 use crate::late::{self, Leftover};
 use crate::metrics;
 use crate::settle::Settlement;
@@ -25,7 +25,7 @@ mod settling;
 pub(crate) use asking::Asking;
 
 /// Runs one round to its end: every item is answered.
-pub(crate) async fn run(lane: Arc<Lane>, mut items: Vec<Item>) {
+pub(crate) async fn run(lane: Arc<Lane>, mut items: Vec<Item>, slot: Slot) {
     let (mut view, trusted) = (lane.view(), lane.market.trust_changes());
     let first_deadline = items.iter().map(|item| item.deadline).min().unwrap_or_else(Instant::now);
     let Some((group, seq)) = lane.standing(&mut view, first_deadline).await else {
@@ -37,7 +37,8 @@ pub(crate) async fn run(lane: Arc<Lane>, mut items: Vec<Item>) {
     items.iter().for_each(|item| lane.metrics.stages.took(metrics::QUEUE, begun - item.admitted));
     let asking = Asking::begin(Arc::clone(&lane), group, seq, &items);
     let (settling, unattested) = (JoinSet::new(), Vec::new());
-    let round = Round { lane, begun, view, trusted, items, asking, settling, unattested, submitted: None };
+    let round =
+        Round { lane, begun, view, trusted, items, asking, settling, unattested, submitted: None, slot: Some(slot) };
     round.run().await;
 }
 
@@ -53,6 +54,8 @@ struct Round {
     unattested: Vec<String>,
     /// Whose ballots were submitted last, by place, unless the ledger wanted more.
     submitted: Option<Vec<usize>>,
+    /// Held until the first submission: while the committee orders, owners work on other batches.
+    slot: Option<Slot>,
 }
 
 impl Round {
@@ -64,6 +67,7 @@ impl Round {
             let due = self.due(now);
             if due == Due::Now {
                 self.settle();
+                self.slot = None;
                 continue;
             }
             let next_deadline = self.asking.collector.open().map(|item| self.items[item].deadline).min();
