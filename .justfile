@@ -18,9 +18,10 @@ up:
     test -d .market || cargo run --release -- init .market
     cargo run --release -- up .market
 
-# What certification costs, beside the same market without it.
+# What certification costs, and what a troublesome owner costs, each beside its baseline.
 bench:
     cargo run --release -- bench overhead
+    cargo run --release -- bench owners
     cargo bench -p dropbear-certificates
 
 # Half an hour under load: memory and file descriptors of every service must stop growing.
