@@ -10,6 +10,7 @@ use crate::{Verdict, init, layout};
 mod bare;
 mod history;
 mod inputs;
+mod node;
 mod overhead;
 mod owners;
 mod soak;
@@ -21,6 +22,9 @@ pub(crate) enum Command {
     /// What certification costs: certified answers beside uncertified ones, all ballots awaited in both, and beside the
     /// same models without a market.
     Overhead(overhead::Args),
+    /// What a model node makes of its backend: its throughput at saturation with one worker, with two, and that of an owner
+    /// with two nodes, beside as many sessions of the same model without a node.
+    Node(node::Args),
     /// What one owner's trouble costs its group: ballots that come late, or a new version all the time, beside the same
     /// group when all is well.
     Owners(owners::Args),
@@ -34,6 +38,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, json: bool) -> anyhow::Result<Verdict> {
     match command {
         Command::Overhead(args) => overhead::run(args).await,
+        Command::Node(args) => node::run(args).await,
         Command::Owners(args) => owners::run(args).await,
         Command::Soak(args) => soak::run(args).await,
         Command::History(args) => history::run(args, json).await,
