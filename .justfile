@@ -18,9 +18,11 @@ up:
     test -d .market || cargo run --release -- init .market
     cargo run --release -- up .market
 
-# What certification costs, beside the same market without it.
+# What certification costs, what a troublesome owner costs, and what a model node makes of its backend, each beside its baseline.
 bench:
     cargo run --release -- bench overhead
+    cargo run --release -- bench owners
+    cargo run --release -- bench node
     cargo bench -p dropbear-certificates
 
 # Half an hour under load: memory and file descriptors of every service must stop growing.

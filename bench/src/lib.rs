@@ -2,11 +2,17 @@
 //!
 //! A figure alone says little on a shared machine. Everything here is measured in pairs, interleaved, and printed with its
 //! spread: [`overhead`] puts certified answers beside uncertified ones of the same market, and beside the bare models;
-//! [`soak`] keeps a market busy and watches what it holds on to. [`history`] measures nothing: it checks that what a market
-//! did is what it promised.
+//! [`owners`] puts a group with a troublesome owner beside the same group when all is well; [`node`] puts model nodes beside
+//! sessions of the same model; [`soak`] keeps a market busy and watches what it holds on to. [`history`] measures nothing: it
+//! checks that what a market did is what it promised.
 
+pub mod batches;
+pub mod delay;
 pub mod history;
 pub mod load;
+pub mod node;
 pub mod overhead;
+pub mod owners;
 pub mod scrape;
 pub mod soak;
+pub mod spread;

@@ -1,5 +1,6 @@
 //! A closed-loop load generator: so many clients, each asking again as soon as it is answered.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,12 @@ pub enum LoadError {
     /// A client task panicked.
     #[error("a client of the load generator failed: {0}")]
     Task(#[from] tokio::task::JoinError),
+    /// A model node gave no ballot, or not a vote on everything.
+    #[error("the model node {0} gave no full ballot: {1}")]
+    Node(SocketAddr, String),
+    /// A run with hardly an answer.
+    #[error("too few answers of {0} to tell how many there are: measure for longer")]
+    Short(String),
     /// The baseline that needs no market failed.
     #[error("the bare models failed: {0}")]
     Bare(String),

@@ -9,6 +9,7 @@ use dropbear_telemetry::process::{cpu_seconds, resident_bytes};
 
 use crate::load::{LoadError, Question, Run, run};
 use crate::scrape::Sample;
+use crate::spread::Spread;
 
 /// A service that is watched while it works.
 #[derive(Clone, Debug)]
@@ -222,13 +223,6 @@ impl Report {
     }
 }
 
-/// Least, median and greatest.
-fn spread(figures: impl Iterator<Item = f64>) -> Option<(f64, f64, f64)> {
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_unstable_by(f64::total_cmp);
-    Some((*figures.first()?, *figures.get(figures.len() / 2)?, *figures.last()?))
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "throughput in answers/s; latency in ms")?;
@@ -258,26 +252,26 @@ fn rows(f: &mut fmt::Formatter<'_>, rounds: &[Round]) -> fmt::Result {
 
 fn ratios(f: &mut fmt::Formatter<'_>, rounds: &[Round]) -> fmt::Result {
     let over = |base: fn(&Round) -> Option<f64>| {
-        spread(rounds.iter().filter_map(|round| Some(round.certified.throughput() / base(round)?)))
+        Spread::of(rounds.iter().filter_map(|round| Some(round.certified.throughput() / base(round)?)))
     };
     let against = [
         ("uncertified", over(|round| Some(round.uncertified.throughput()))),
         ("bare models", over(|round| round.bare)),
     ];
     for (base, ratio) in against {
-        if let Some((least, median, most)) = ratio {
-            writeln!(f, "certified / {base} throughput: median {median:.3} (least {least:.3}, most {most:.3})")?;
+        if let Some(ratio) = ratio {
+            writeln!(f, "certified / {base} throughput: {ratio}")?;
         }
     }
     let p50 = |run: &Run| run.quantile_ms(0.5);
-    let alone = spread(rounds.iter().map(|round| p50(&round.alone_certified)))
-        .zip(spread(rounds.iter().map(|round| p50(&round.alone_uncertified))));
-    let added = spread(rounds.iter().map(|round| p50(&round.alone_certified) - p50(&round.alone_uncertified)));
-    if let (Some((certified, uncertified)), Some((least, median, most))) = (alone, added) {
+    let alone = Spread::of(rounds.iter().map(|round| p50(&round.alone_certified)))
+        .zip(Spread::of(rounds.iter().map(|round| p50(&round.alone_uncertified))));
+    let added = Spread::of(rounds.iter().map(|round| p50(&round.alone_certified) - p50(&round.alone_uncertified)));
+    if let (Some((certified, uncertified)), Some(Spread { least, median, most })) = (alone, added) {
         writeln!(
             f,
             "one client, p50: certified {:.1} ms, uncertified {:.1} ms, added {median:.1} ms (least {least:.1}, most {most:.1})",
-            certified.1, uncertified.1
+            certified.median, uncertified.median
         )?;
     }
     Ok(())
@@ -346,11 +340,5 @@ mod tests {
         assert!(workers.iter().all(|made| *made > 0) && per_s.unwrap() <= made / 0.02);
         let failed = on_every_core(&mut workers, Duration::from_secs(60), |_, _| Err("no model".into()));
         assert_eq!(failed, Err("no model".into()));
-    }
-
-    #[test]
-    fn the_spread_is_of_all_rounds() {
-        assert_eq!(spread([3.0, 1.0, 2.0].into_iter()), Some((1.0, 2.0, 3.0)));
-        assert_eq!(spread(std::iter::empty()), None);
     }
 }

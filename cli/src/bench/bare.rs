@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::Context as _;
+use dropbear_bench::node::Sessions;
 use dropbear_bench::overhead::{Bare, on_every_core};
 use dropbear_model_node::zoo::{GROUP, Zoo};
 use dropbear_models::{Classifier, DecodedImage, OnnxOptions, Runtime};
 
 /// Pictures in one run of a model: what a model node takes at most.
-const BATCH: usize = 8;
+pub(super) const BATCH: usize = 8;
 
 /// One session of each model, on one core.
 struct Worker(Vec<Classifier>);
@@ -61,4 +63,22 @@ impl Models {
             on_every_core(&mut workers, duration, |worker, turn| worker.answer(turn, &pictures, &decode))
         })
     }
+}
+
+/// So many sessions of one model, each on a thread of its own, that classify `pictures` again and again.
+pub(super) fn sessions(zoo: &Zoo, model: &str, count: usize, pictures: Vec<DecodedImage>) -> anyhow::Result<Sessions> {
+    let (runtime, manifest) = (Runtime::load(&zoo.runtime_library()?)?, zoo.manifest_path(model)?);
+    let open = |_| Worker::open(std::slice::from_ref(&manifest), &runtime);
+    let workers = (0..count).map(open).collect::<anyhow::Result<Vec<_>>>()?;
+    let workers = Mutex::new(workers.into_iter().map(|worker| (worker, Vec::new())).collect::<Vec<_>>());
+    let decode = |picture: &DecodedImage| Ok(picture.clone());
+    Ok(Arc::new(move |duration| {
+        let mut workers = workers.lock().unwrap_or_else(PoisonError::into_inner);
+        on_every_core(&mut workers, duration, |(worker, done), turn| {
+            let answers = worker.answer(turn, &pictures, &decode)?;
+            done.push(Instant::now());
+            Ok(answers)
+        })?;
+        Ok(workers.iter_mut().flat_map(|(_, done)| std::mem::take(done)).collect())
+    }))
 }

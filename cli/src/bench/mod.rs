@@ -1,6 +1,6 @@
 //! Measurements, from the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -10,7 +10,9 @@ use crate::{Verdict, init, layout};
 mod bare;
 mod history;
 mod inputs;
+mod node;
 mod overhead;
+mod owners;
 mod soak;
 mod updates;
 
@@ -20,6 +22,12 @@ pub(crate) enum Command {
     /// What certification costs: certified answers beside uncertified ones, all ballots awaited in both, and beside the
     /// same models without a market.
     Overhead(overhead::Args),
+    /// What a model node makes of its backend: its throughput at saturation with one worker, with two, and that of an owner
+    /// with two nodes, beside as many sessions of the same model without a node.
+    Node(node::Args),
+    /// What one owner's trouble costs its group: ballots that come late, or a new version all the time, beside the same
+    /// group when all is well.
+    Owners(owners::Args),
     /// Whether a market under steady load stops growing: memory and file descriptors of every service.
     Soak(soak::Args),
     /// Whether a market kept its promises: strict serialisability of answers and activations, one outcome per request,
@@ -30,20 +38,27 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, json: bool) -> anyhow::Result<Verdict> {
     match command {
         Command::Overhead(args) => overhead::run(args).await,
+        Command::Node(args) => node::run(args).await,
+        Command::Owners(args) => owners::run(args).await,
         Command::Soak(args) => soak::run(args).await,
         Command::History(args) => history::run(args, json).await,
     }
 }
 
-/// A market in a folder that goes with it, its gateway's limits as given.
+/// A running market in a folder that goes with it, its gateway's limits as given.
 async fn market(dir: &Path, group: init::Group, limits: &str) -> anyhow::Result<Market> {
+    Market::start(&made(dir, group, limits).await?).await
+}
+
+/// The folder of a market that has not been started yet.
+async fn made(dir: &Path, group: init::Group, limits: &str) -> anyhow::Result<PathBuf> {
     let dir = dir.join("market");
     let args = init::Args { dir: dir.clone(), owners: 4, coordinators: 4, group, port_base: layout::free_port_base()? };
     init::make(&args).await?;
     let gateway = dir.join("gateway/gateway.toml");
     let config = std::fs::read_to_string(&gateway)? + limits;
     std::fs::write(&gateway, config)?;
-    Market::start(&dir).await
+    Ok(dir)
 }
 
 fn temporary() -> anyhow::Result<tempfile::TempDir> {

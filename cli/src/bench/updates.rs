@@ -64,6 +64,12 @@ impl Updater {
         self.owners.len()
     }
 
+    /// The first owner alone.
+    pub(super) fn of_one_owner(mut self) -> Self {
+        self.owners.truncate(1);
+        self
+    }
+
     /// The next owner's other version comes into force.
     pub(super) async fn activate_next(&mut self) -> anyhow::Result<Applied> {
         let place = self.turn % self.owners.len();
