@@ -120,7 +120,11 @@ mod tests {
     use super::*;
 
     fn run_of(latency_ms: u64, answers: usize) -> Run {
-        Run { elapsed: Duration::from_secs(1), latencies: vec![Duration::from_millis(latency_ms); answers] }
+        Run {
+            elapsed: Duration::from_secs(1),
+            latencies: vec![Duration::from_millis(latency_ms); answers],
+            answers_all: answers,
+        }
     }
 
     #[test]
