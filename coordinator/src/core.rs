@@ -1,6 +1,6 @@
 //! What one coordinator knows: chain, pool, and who waits for which entry. No IO; the lock around it is short.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,8 +83,6 @@ pub(crate) struct Core {
     pool: Pool,
     pace: Pace,
     attestor: Attestor,
-    /// Entries that did not apply on some parent; held against the final state after each block.
-    doubtful: BTreeSet<Digest>,
     waiting: BTreeMap<Digest, Vec<oneshot::Sender<Outcome>>>,
     recent: VecDeque<Arc<AttestedBlock>>,
     recent_bytes: usize,
@@ -114,7 +112,6 @@ impl Core {
             pool: Pool::new(pool_bytes_max),
             pace: Pace::new(patience_ms_max),
             attestor,
-            doubtful: BTreeSet::new(),
             waiting: BTreeMap::new(),
             recent: VecDeque::new(),
             recent_bytes: 0,
@@ -199,7 +196,10 @@ impl Core {
     /// Builds a block on `parent` from the pool.
     pub(crate) fn build(&mut self, parent: &BlockId, now_ms: u64) -> Option<Proposal> {
         let (proposal, refused) = self.chain.build(parent, now_ms, self.pool.iter().map(|entry| &**entry));
-        self.doubtful.extend(refused.into_iter().map(|(entry, _)| entry));
+        // On the final tip the verdict stands; no block may follow that would bring another.
+        if *parent == self.chain.tip() {
+            self.settle(refused.into_iter().map(|(entry, _)| entry), now_ms);
+        }
         proposal
     }
 
@@ -233,7 +233,6 @@ impl Core {
         let mut waited = Vec::new();
         for result in &executed.results {
             self.pool.remove(&result.entry);
-            self.doubtful.remove(&result.entry);
             waited.extend(self.pace.gone(&result.entry, now_ms).map(Duration::from_millis));
         }
         let decided = executed.decided.values().map(|decided| (decided.id, decided.place)).collect();
@@ -272,13 +271,14 @@ impl Core {
                 self.recent_entries.remove(&result.entry);
             }
         }
-        self.settle_doubtful(now_ms);
+        let waiting: Vec<_> = self.pool.iter().map(|entry| entry.digest()).collect();
+        self.settle(waiting.into_iter(), now_ms);
         block
     }
 
     /// Entries that do not apply to the final state will not apply later: their senders must act.
-    fn settle_doubtful(&mut self, now_ms: u64) {
-        for entry in std::mem::take(&mut self.doubtful) {
+    fn settle(&mut self, entries: impl Iterator<Item = Digest>, now_ms: u64) {
+        for entry in entries {
             let Some(waiting) = self.pool.get(&entry) else { continue };
             if let Err(refused) = self.chain.would_apply(waiting, now_ms) {
                 self.pool.remove(&entry);
