@@ -169,8 +169,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{:<18} {:>24} {:>18} {:>8}  medians of the three thirds",
-            "SERVICE", "RSS MB", "OPEN FDS", "CPU S"
+            "{:<18} {:>11} {:>24} {:>18} {:>8}  (under load: medians of three thirds)",
+            "SERVICE", "RSS MB IDLE", "RSS MB UNDER LOAD", "OPEN FDS", "CPU S"
         )?;
         for line in &self.lines {
             let problem = line.problem(self.judges_memory).unwrap_or("flat");
