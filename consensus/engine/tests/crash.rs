@@ -46,6 +46,16 @@ impl Reporting {
         assert!(known.contains(&block.parent), "ancestors come first");
         known.insert(block.digest);
     }
+
+    /// Makes a block the tip. A rename replaces the file in one step, whenever the process is killed.
+    fn keep(&self, block: &OrderedBlock) {
+        if !self.knows(&block.digest) {
+            self.learn(block);
+        }
+        let new = self.tip.with_extension("new");
+        fs::write(&new, [&block.digest[..], &block.height.to_be_bytes()].concat()).unwrap();
+        fs::rename(&new, &self.tip).unwrap();
+    }
 }
 
 impl Replica for Reporting {
@@ -65,16 +75,10 @@ impl Replica for Reporting {
     }
 
     async fn finalized(&self, block: OrderedBlock) {
-        if block.height <= self.resumed {
-            return;
+        if block.height > self.resumed {
+            self.keep(&block);
         }
-        if !self.knows(&block.digest) {
-            self.learn(&block);
-        }
-        // A rename replaces the tip in one step, whenever the process is killed.
-        let new = self.tip.with_extension("new");
-        fs::write(&new, [&block.digest[..], &block.height.to_be_bytes()].concat()).unwrap();
-        fs::rename(&new, &self.tip).unwrap();
+        // Told again if it is delivered again: the process may have been killed between keeping and telling.
         println!("final {} {}", block.height, hex(&block.digest));
     }
 
