@@ -273,6 +273,10 @@ impl Core {
         }
         let waiting: Vec<_> = self.pool.iter().map(|entry| entry.digest()).collect();
         self.settle(waiting.into_iter(), now_ms);
+        self.waiting.retain(|_, senders| {
+            senders.retain(|sender| !sender.is_closed());
+            !senders.is_empty()
+        });
         block
     }
 
@@ -286,10 +290,6 @@ impl Core {
                 self.tell(&entry, &Outcome::Refused(refused));
             }
         }
-        self.waiting.retain(|_, senders| {
-            senders.retain(|sender| !sender.is_closed());
-            !senders.is_empty()
-        });
     }
 
     fn tell(&mut self, entry: &Digest, outcome: &Outcome) {

@@ -1,8 +1,10 @@
 //! What is ordered is attested by all, and outlives a restart.
 
 use dropbear_certificates::{Assurance, TrustRoot};
+use dropbear_consensus::Checked;
 use dropbear_coordinator::{CoordinatorConfig, serve};
 use dropbear_wire::{client, v1};
+use futures_util::future::join_all;
 
 use crate::market::{Ledger, genesis};
 use crate::running::{certificate, configs, now_ms, order, start, start_all, submit};
@@ -38,6 +40,38 @@ async fn orders_attests_and_restarts() {
     let next = ledger.one(2, Assurance::Robust, &[(0, 7), (1, 7), (2, 7)]);
     order(&committee, &next).await;
 
+    for running in committee {
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_coordinator_refuses_what_no_longer_applies_though_no_block_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let committee = start_all(&configs(folder.path())).await;
+    let mut ledger = Ledger::asking_at(now_ms());
+    for place in 0..4 {
+        for entry in [ledger.register(place), ledger.publish(place, 0), ledger.activate(place, 0, 0)] {
+            order(&committee, &entry).await;
+        }
+    }
+    // Two sets of ballots for one request wait everywhere before either is decided.
+    let four = ledger.one(1, Assurance::Robust, &[(0, 285), (1, 285), (2, 285), (3, 285)]);
+    let three = ledger.one(1, Assurance::Robust, &[(0, 285), (1, 285), (2, 285)]);
+    let to_all = |entry: &Checked| {
+        let bytes = entry.bytes().to_vec();
+        let what = move || v1::submit_request::What::Entry(bytes.clone().into());
+        join_all(committee.iter().map(|running| submit(running.address, what())).collect::<Vec<_>>())
+    };
+    let (four, three) = tokio::join!(to_all(&four), to_all(&three));
+    let refusals = |replies: &[v1::SubmitReply]| -> Vec<String> {
+        replies.iter().filter_map(|reply| Some(reply.refusal.as_ref()?.code.clone())).collect()
+    };
+    let (mut first, mut second) = (refusals(&four), refusals(&three));
+    if first.len() > second.len() {
+        std::mem::swap(&mut first, &mut second);
+    }
+    assert_eq!((first, second), (vec![], vec!["already-decided".to_owned(); 4]));
     for running in committee {
         running.stop().await;
     }
