@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use crate::ask::{Answered, Failure};
+use crate::show;
 
 /// From admission until the request's batch leaves.
 pub(crate) const QUEUE: &str = "queue";
@@ -127,16 +128,11 @@ impl Metrics {
     }
 }
 
+/// As clients are told, and which of our own failures it was.
 fn outcome(answered: &Answered) -> &'static str {
-    match answered {
-        Ok(answer) if answer.finding.is_agreed() => "agreed",
-        Ok(_) => "no-agreement",
-        Err(unanswered) => match unanswered.failure {
-            Failure::Insufficient(..) => "insufficient",
-            Failure::Unattested(_) => "unattested",
-            Failure::Unreadable(_) => "unreadable",
-            Failure::Refused(..) => "refused",
-            _ => "failed",
-        },
+    match answered.as_ref().map_err(|unanswered| &unanswered.failure) {
+        Err(Failure::Unattested(_)) => "unattested",
+        Err(Failure::Refused(..)) => "refused",
+        _ => show::outcome(answered),
     }
 }

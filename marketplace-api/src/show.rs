@@ -10,7 +10,7 @@ use crate::market::Market;
 mod item;
 mod outputs;
 
-pub(crate) use item::{NO_AGREEMENT, item_json};
+pub(crate) use item::{NO_AGREEMENT, item_json, outcome};
 pub(crate) use outputs::Outputs;
 
 /// A tally that people and programs can read: owners by name.

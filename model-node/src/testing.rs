@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use dropbear_certificates::charter::Seat;
 use dropbear_certificates::{Assurance, Charter, Digest, ModelVersion, Policy, PublicKey, SecretKey};
-use dropbear_consensus::registry::{Approvals, Holding, Model, Version, Withdrawn};
+use dropbear_consensus::registry::{Approvals, Holding, Model, Term, Version, Withdrawn};
 use dropbear_wire::follow::LedgerView;
-use dropbear_wire::registry::{GroupState, HoldingView, ProposalView, RegistryState, TermView};
+use dropbear_wire::registry::{GroupState, HoldingView, ProposalView, RegistryState};
 
 pub(crate) fn owner() -> SecretKey {
     SecretKey::from_seed(&[1; 32])
@@ -40,7 +40,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn new(charter: Charter) -> Self {
         let owner = charter.roster[0].key;
-        let term = TermView { from_seq: 0, digest: charter.digest(), charter: Arc::new(charter) };
+        let term = Term::new(0, charter);
         let holdings = [(owner, HoldingView::default())].into();
         Self { state: GroupState { name: "group".into(), terms: vec![term], holdings, proposals: Vec::new() }, owner }
     }
@@ -85,7 +85,7 @@ impl Ledger {
 
     /// With a charter that takes effect at `from_seq`.
     pub(crate) fn term(mut self, from_seq: u64, charter: Charter) -> Self {
-        self.state.terms.push(TermView { from_seq, digest: charter.digest(), charter: Arc::new(charter) });
+        self.state.terms.push(Term::new(from_seq, charter));
         self
     }
 

@@ -55,9 +55,7 @@ impl Submission {
         requests: Vec<SubmittedRequest>,
         ballots: Vec<Ballot>,
     ) -> Self {
-        let gateway = key.public();
-        let submission = Self { genesis, gateway, group, charter, requests, ballots, signature: [0; 64] };
-        submission.signed(StatementType::Submission, key)
+        Self::signed(StatementType::Submission, genesis, key, group, charter, requests, ballots)
     }
 
     /// As [`Submission::sign`], for ballots that came after the outcome: the content of an
@@ -71,14 +69,22 @@ impl Submission {
         requests: Vec<SubmittedRequest>,
         ballots: Vec<Ballot>,
     ) -> Self {
-        let gateway = key.public();
-        let late = Self { genesis, gateway, group, charter, requests, ballots, signature: [0; 64] };
-        late.signed(StatementType::Late, key)
+        Self::signed(StatementType::Late, genesis, key, group, charter, requests, ballots)
     }
 
-    fn signed(mut self, statement: StatementType, key: &SecretKey) -> Self {
-        self.signature = statement.sign(key, Digest::of(&self.body()).as_bytes());
-        self
+    fn signed(
+        statement: StatementType,
+        genesis: Digest,
+        key: &SecretKey,
+        group: String,
+        charter: Digest,
+        requests: Vec<SubmittedRequest>,
+        ballots: Vec<Ballot>,
+    ) -> Self {
+        let gateway = key.public();
+        let mut submission = Self { genesis, gateway, group, charter, requests, ballots, signature: [0; 64] };
+        submission.signature = statement.sign(key, Digest::of(&submission.body()).as_bytes());
+        submission
     }
 
     pub(super) fn body(&self) -> Vec<u8> {

@@ -22,6 +22,32 @@ pub struct Term {
     pub(super) renamed: Option<(PublicKey, PublicKey)>,
 }
 
+impl Term {
+    /// The term of a charter that begins at `from_seq` and changes nobody's key.
+    #[must_use]
+    pub fn new(from_seq: u64, charter: Charter) -> Self {
+        Self { from_seq, digest: charter.digest(), charter: Arc::new(charter), renamed: None }
+    }
+
+    /// The term among these, ascending, that is in force at `seq`.
+    #[must_use]
+    pub fn in_force(terms: &[Self], seq: u64) -> Option<&Self> {
+        terms.iter().rev().find(|term| term.from_seq <= seq)
+    }
+
+    /// The term among these, ascending, that begins after `seq`.
+    #[must_use]
+    pub fn pending(terms: &[Self], seq: u64) -> Option<&Self> {
+        terms.last().filter(|term| term.from_seq > seq)
+    }
+
+    /// Every owner's version by place on the roster, as `current` says by key.
+    #[must_use]
+    pub fn model_set<'a>(&self, current: impl Fn(&PublicKey) -> Option<&'a ModelVersion>) -> ModelSet {
+        ModelSet(self.charter.roster.iter().map(|seat| current(&seat.key).cloned()).collect())
+    }
+}
+
 /// A charter that waits for approvals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CharterProposal {
@@ -78,8 +104,7 @@ impl Group {
 
     pub(super) fn founded(charter: &Charter) -> Self {
         let mut group = Self::new(charter.group.clone());
-        let (digest, charter) = (charter.digest(), Arc::new(charter.clone()));
-        group.terms.push(Term { from_seq: 0, charter, digest, renamed: None });
+        group.terms.push(Term::new(0, charter.clone()));
         group
     }
 
@@ -98,7 +123,7 @@ impl Group {
     /// The charter in force at `seq`; `None` before the first, and where it was forgotten.
     #[must_use]
     pub fn term(&self, seq: u64) -> Option<&Term> {
-        self.terms.iter().rev().find(|term| term.from_seq <= seq)
+        Term::in_force(&self.terms, seq)
     }
 
     /// The newest charter, in force or pending; `None` while the group is only proposed.
@@ -110,7 +135,7 @@ impl Group {
     /// The charter that takes effect after `seq`.
     #[must_use]
     pub fn pending(&self, seq: u64) -> Option<&Term> {
-        self.terms.last().filter(|term| term.from_seq > seq)
+        Term::pending(&self.terms, seq)
     }
 
     /// The models of this key. Until a changed key is in force, the old one has the models of the new one.
@@ -140,8 +165,7 @@ impl Group {
     /// Every owner's current version at `seq`, by place on the roster then.
     #[must_use]
     pub fn model_set(&self, seq: u64) -> ModelSet {
-        let roster = self.term(seq).map(|term| &term.charter.roster).into_iter().flatten();
-        ModelSet(roster.map(|seat| self.current(&seat.key, seq).cloned()).collect())
+        self.term(seq).map(|term| term.model_set(|owner| self.current(owner, seq))).unwrap_or_default()
     }
 
     /// What a proposal has and lacks.

@@ -4,8 +4,8 @@ use dropbear_certificates::ballot::votes_root;
 use dropbear_certificates::charter::{ModelVersion, Seat as RosterSeat};
 use dropbear_certificates::{Answer, BallotStatement, Charter, Policy, SecretKey};
 
-use dropbear_consensus::registry::{Holding, Version};
-use dropbear_wire::registry::{GroupState, HoldingView, TermView};
+use dropbear_consensus::registry::{Holding, Term, Version};
+use dropbear_wire::registry::{GroupState, HoldingView};
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn group() -> Arc<GroupView> {
         let holding = Holding { versions, activations, ..Holding::default() };
         (owner(place).public(), HoldingView { holding, serial: 1 })
     };
-    let term = TermView { from_seq: 0, digest: charter.digest(), charter: Arc::new(charter) };
+    let term = Term::new(0, charter);
     let holdings = (0..4).map(holding).collect();
     let state = GroupState { name: "imagenet".into(), terms: vec![term], holdings, proposals: Vec::new() };
     Arc::new(GroupView::at(&Arc::new(state), 1).unwrap())

@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use dropbear_certificates::{Charter, PublicKey};
-use dropbear_consensus::registry::Version;
-use dropbear_wire::registry::{GroupState, ProposalView, TermView};
+use dropbear_consensus::registry::{Term, Version};
+use dropbear_wire::registry::{GroupState, ProposalView};
 use dropbear_wire::v1::Account;
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn summary(shared: &Shared, group: &GroupState, seq: u64) -> Value {
     shown
 }
 
-fn terms(shared: &Shared, group: &GroupState, term: &TermView, seq: u64) -> Value {
+fn terms(shared: &Shared, group: &GroupState, term: &Term, seq: u64) -> Value {
     let mut shown = charter(shared, group, &term.charter, seq);
     shown["charter"] = json!(term.digest.to_string());
     shown["from_seq"] = json!(term.from_seq);

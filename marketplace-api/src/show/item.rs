@@ -55,7 +55,8 @@ pub(crate) fn item_json(answered: &Answered, market: &Market) -> Value {
     Value::Object(item)
 }
 
-fn outcome(answered: &Answered) -> &'static str {
+/// What became of it, in a word.
+pub(crate) fn outcome(answered: &Answered) -> &'static str {
     match answered {
         Ok(answer) if answer.finding.is_agreed() => "agreed",
         Ok(_) => "no-agreement",

@@ -7,20 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dropbear_certificates::{Charter, Digest, ModelSet, ModelVersion, PublicKey};
-use dropbear_consensus::registry::{Approvals, Holding};
+use dropbear_consensus::registry::{Approvals, Holding, Term};
 
 pub use message::registry_view;
-
-/// A charter and when it begins; it ends where the next begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TermView {
-    /// First seq in force.
-    pub from_seq: u64,
-    /// The charter.
-    pub charter: Arc<Charter>,
-    /// Its digest.
-    pub digest: Digest,
-}
 
 /// One owner's models in one group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +42,7 @@ pub struct GroupState {
     pub name: String,
     /// The charters that matter now, ascending: the one before, the one in force, the pending one. None while the group
     /// is only proposed.
-    pub terms: Vec<TermView>,
+    pub terms: Vec<Term>,
     /// By owner key.
     pub holdings: BTreeMap<PublicKey, HoldingView>,
     /// In order of arrival.
@@ -63,14 +52,14 @@ pub struct GroupState {
 impl GroupState {
     /// The charter in force at `seq`.
     #[must_use]
-    pub fn term(&self, seq: u64) -> Option<&TermView> {
-        self.terms.iter().rev().find(|term| term.from_seq <= seq)
+    pub fn term(&self, seq: u64) -> Option<&Term> {
+        Term::in_force(&self.terms, seq)
     }
 
     /// The charter that takes effect after `seq`.
     #[must_use]
-    pub fn pending(&self, seq: u64) -> Option<&TermView> {
-        self.terms.last().filter(|term| term.from_seq > seq)
+    pub fn pending(&self, seq: u64) -> Option<&Term> {
+        Term::pending(&self.terms, seq)
     }
 
     /// The models of this key.
@@ -88,8 +77,7 @@ impl GroupState {
     /// Every owner's current version at `seq`, by place on the roster then.
     #[must_use]
     pub fn model_set(&self, seq: u64) -> ModelSet {
-        let roster = self.term(seq).map(|term| &term.charter.roster).into_iter().flatten();
-        ModelSet(roster.map(|seat| self.current(&seat.key, seq).cloned()).collect())
+        self.term(seq).map(|term| term.model_set(|owner| self.current(owner, seq))).unwrap_or_default()
     }
 }
 
@@ -110,7 +98,7 @@ impl GroupView {
     /// The group as it stands in block `seq`; `None` if it has no charter there.
     #[must_use]
     pub fn at(state: &Arc<GroupState>, seq: u64) -> Option<Self> {
-        let TermView { from_seq, charter, digest } = state.term(seq)?.clone();
+        let Term { from_seq, charter, digest, .. } = state.term(seq)?.clone();
         Some(Self { charter, digest, from_seq, state: Arc::clone(state) })
     }
 

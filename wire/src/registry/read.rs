@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use dropbear_certificates::{Charter, ModelVersion};
-use dropbear_consensus::registry::{Approvals, Holding, Model, Version, Withdrawn};
+use dropbear_consensus::registry::{Approvals, Holding, Model, Term, Version, Withdrawn};
 
 use crate::convert::{Malformed, digest, public_key};
-use crate::registry::{ConvictionView, GroupState, HoldingView, ProposalView, RegistryState, TermView};
+use crate::registry::{ConvictionView, GroupState, HoldingView, ProposalView, RegistryState};
 use crate::v1;
 
 impl TryFrom<&v1::RegistryView> for RegistryState {
@@ -29,8 +29,8 @@ impl TryFrom<&v1::RegistryView> for RegistryState {
     }
 }
 
-fn charter(bytes: &[u8]) -> Result<Arc<Charter>, Malformed> {
-    Charter::from_bytes(bytes).map(Arc::new).map_err(|_| Malformed("charter"))
+fn charter(bytes: &[u8]) -> Result<Charter, Malformed> {
+    Charter::from_bytes(bytes).map_err(|_| Malformed("charter"))
 }
 
 impl TryFrom<&v1::Group> for GroupState {
@@ -39,9 +39,7 @@ impl TryFrom<&v1::Group> for GroupState {
     fn try_from(group: &v1::Group) -> Result<Self, Malformed> {
         let term = |term: &v1::Term| {
             let charter = charter(&term.charter)?;
-            let fits = charter.group == group.name;
-            let digest = charter.digest();
-            if fits { Ok(TermView { from_seq: term.from_seq, charter, digest }) } else { Err(Malformed("charter")) }
+            if charter.group == group.name { Ok(Term::new(term.from_seq, charter)) } else { Err(Malformed("charter")) }
         };
         let terms = group.terms.iter().map(term).collect::<Result<Vec<_>, _>>()?;
         if terms.windows(2).any(|pair| pair[0].from_seq >= pair[1].from_seq) {
@@ -101,7 +99,7 @@ impl TryFrom<&v1::CharterProposal> for ProposalView {
             digest: digest(&open.digest, "proposal")?,
             seq: open.seq,
             proposer: public_key(&open.proposer, "proposer")?,
-            charter: charter(&open.charter)?,
+            charter: Arc::new(charter(&open.charter)?),
             approvals: Approvals {
                 approved: keys(&open.approved, "approved")?,
                 needed: open.approvals_needed as usize,
