@@ -5,19 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dropbear_telemetry::process::{cpu_seconds, resident_bytes};
-
 use crate::load::{LoadError, Question, Run, run};
+use crate::process::Process;
 use crate::scrape::Sample;
 use crate::spread::Spread;
 
 /// A service that is watched while it works.
 #[derive(Clone, Debug)]
 pub struct Watched {
-    /// Its name.
-    pub name: String,
-    /// Its process.
-    pub pid: u32,
+    /// It.
+    pub process: Process,
     /// Where its metrics are.
     pub metrics: String,
     /// The histogram family of its stages.
@@ -118,7 +115,7 @@ pub async fn measure(plan: &Plan) -> Result<Report, LoadError> {
     }
     let mut report = measuring.report;
     for line in &mut report.services {
-        line.resident_bytes = resident_bytes(line.service.pid).unwrap_or(0);
+        line.resident_bytes = line.service.process.resident_bytes().unwrap_or(0);
     }
     Ok(report)
 }
@@ -169,7 +166,7 @@ impl Measuring<'_> {
     async fn observe(&self) -> Result<Vec<(f64, Sample)>, LoadError> {
         let mut observed = Vec::new();
         for service in &self.plan.services {
-            let cpu_s = cpu_seconds(service.pid).unwrap_or(0.0);
+            let cpu_s = service.process.cpu_s();
             observed.push((cpu_s, Sample::take(&self.http, &service.metrics).await?));
         }
         Ok(observed)
@@ -282,7 +279,7 @@ impl Report {
         writeln!(f, "\n{:<18} {:<10} {:>10} {:>10}", "STAGES, CERTIFIED", "STAGE", "COUNT", "MEAN MS")?;
         for line in &self.services {
             for (stage, count, mean_ms) in line.certified.stages(line.service.stages) {
-                writeln!(f, "{:<18} {stage:<10} {count:>10.0} {mean_ms:>10.2}", line.service.name)?;
+                writeln!(f, "{:<18} {stage:<10} {count:>10.0} {mean_ms:>10.2}", line.service.process.name)?;
             }
         }
         Ok(())
@@ -301,7 +298,7 @@ impl Report {
             writeln!(
                 f,
                 "{:<18} {certified:>10.2} {:>10.3} {uncertified:>12.2} {:>10.3} {:>8.0}",
-                line.service.name,
+                line.service.process.name,
                 per(certified, self.certified_answers),
                 per(uncertified, self.uncertified_answers),
                 line.resident_bytes as f64 / 1e6,

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use dropbear_telemetry::process::{cpu_seconds, open_fds, resident_bytes};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::load::{LoadError, Question, Run, run};
+use crate::process::Process;
 
 /// Memory of the last third over that of the middle third, at most, before it counts as growing.
 const GROWTH_MAX: f64 = 1.10;
@@ -16,15 +16,6 @@ const GROWTH_BYTES_MIN: f64 = 16e6;
 const FDS_MORE_MAX: f64 = 16.0;
 /// Samples that each third needs before anything is said of it.
 const THIRD_SAMPLES_MIN: usize = 3;
-
-/// Whose use is watched.
-#[derive(Clone, Debug)]
-pub struct Watched {
-    /// Its name.
-    pub name: String,
-    /// Its process.
-    pub pid: u32,
-}
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -42,7 +33,7 @@ pub struct Plan {
     /// What a service remembers of a request, it forgets after this time: before three such times memory is not judged.
     pub memory_span: Duration,
     /// Who is watched.
-    pub services: Vec<Watched>,
+    pub services: Vec<Process>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,13 +67,12 @@ pub struct Report {
 /// # Errors
 /// [`LoadError`] at the first answer that is not a success.
 pub async fn soak(plan: &Plan) -> Result<Report, LoadError> {
-    let cpu = |service: &Watched| cpu_seconds(service.pid).unwrap_or(0.0);
-    let all_cpu = || plan.services.iter().map(cpu).sum::<f64>();
+    let all_cpu = || plan.services.iter().map(Process::cpu_s).sum::<f64>();
     let unused = all_cpu();
     tokio::time::sleep(plan.idle).await;
     let idle_cores = (all_cpu() - unused) / plan.idle.as_secs_f64();
     let before: Vec<_> =
-        plan.services.iter().map(|service| (cpu(service), resident_bytes(service.pid).unwrap_or(0))).collect();
+        plan.services.iter().map(|service| (service.cpu_s(), service.resident_bytes().unwrap_or(0))).collect();
     let mut looks = vec![Vec::new(); plan.services.len()];
     let load = run(&plan.question, plan.clients, plan.duration);
     tokio::pin!(load);
@@ -93,7 +83,7 @@ pub async fn soak(plan: &Plan) -> Result<Report, LoadError> {
             answers = &mut load => break answers?,
             _ = ticks.tick() => {
                 for (service, looks) in plan.services.iter().zip(&mut looks) {
-                    looks.extend(look(service.pid));
+                    looks.extend(look(service));
                 }
             }
         }
@@ -102,14 +92,14 @@ pub async fn soak(plan: &Plan) -> Result<Report, LoadError> {
         name: service.name.clone(),
         thirds: thirds(&looks),
         idle_bytes: before.1,
-        cpu_s: cpu(service) - before.0,
-        is_gone: resident_bytes(service.pid).is_none(),
+        cpu_s: service.cpu_s() - before.0,
+        is_gone: service.resident_bytes().is_none(),
     });
     Ok(Report { idle_cores, answers, lines: lines.collect(), judges_memory: plan.duration >= 3 * plan.memory_span })
 }
 
-fn look(pid: u32) -> Option<Look> {
-    Some(Look { resident_bytes: resident_bytes(pid)? as f64, fds: open_fds(pid)? as f64 })
+fn look(service: &Process) -> Option<Look> {
+    Some(Look { resident_bytes: service.resident_bytes()? as f64, fds: service.open_fds()? as f64 })
 }
 
 fn thirds(looks: &[Look]) -> Option<[Look; 3]> {

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use dropbear_bench::process::Process;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -87,6 +88,11 @@ impl Running {
     /// Its process id.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Its process as measurements watch it; `None` if it ended.
+    pub(crate) fn process(&self) -> Option<Process> {
+        Some(Process { name: self.service.name.clone(), pid: self.pid()? })
     }
 
     fn signal(&self, signal: Signal) {

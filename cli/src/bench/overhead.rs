@@ -76,10 +76,9 @@ async fn plan(args: &Args, market: &Market) -> anyhow::Result<Plan> {
 fn watched(market: &Market) -> anyhow::Result<Vec<Watched>> {
     let mut watched = Vec::new();
     for running in &market.services {
-        let (Some(pid), Some(metrics)) = (running.pid(), running.service.metrics_address()?) else { continue };
+        let (Some(process), Some(metrics)) = (running.process(), running.service.metrics_address()?) else { continue };
         watched.push(Watched {
-            name: running.service.name.clone(),
-            pid,
+            process,
             metrics: format!("http://{metrics}/metrics"),
             stages: running.service.kind.stages(),
         });

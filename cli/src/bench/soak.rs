@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use dropbear_bench::soak::{Plan, Report, Watched, soak};
+use dropbear_bench::soak::{Plan, Report, soak};
 
 use super::inputs::{Inputs, photos};
 use super::{market, temporary};
+use crate::supervise::Running;
 use crate::up::Market;
 use crate::{Verdict, init};
 
@@ -43,9 +44,6 @@ async fn under_load(args: &Args, market: &Market) -> anyhow::Result<Report> {
         init::Group::Identity => Inputs::numbers(),
         init::Group::Imagenet => Inputs::files(&photos().await?),
     };
-    let services = market.services.iter();
-    let watched =
-        |running: &crate::supervise::Running| Some(Watched { name: running.service.name.clone(), pid: running.pid()? });
     let duration = Duration::from_secs(args.seconds);
     let plan = Plan {
         question: inputs.question(&market.url()?, "true")?,
@@ -54,7 +52,7 @@ async fn under_load(args: &Args, market: &Market) -> anyhow::Result<Report> {
         duration,
         sample_every: duration / LOOKS,
         memory_span: Duration::from_millis(init::REQUEST_LIFETIME_MS_MAX),
-        services: services.filter_map(watched).collect(),
+        services: market.services.iter().filter_map(Running::process).collect(),
     };
     Ok(soak(&plan).await?)
 }
