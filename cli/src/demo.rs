@@ -90,7 +90,7 @@ async fn show(market: &mut Market, dir: &std::path::Path, photos: &[Photo]) -> a
         total.as_secs_f64() * 1e3 / f64::from(labelled)
     );
 
-    println!("  `3 of 4`: three equal ballots are robust already, so the slowest owner's was not awaited");
+    println!("  `3 of 4`: three equal ballots are robust already, so a fourth owner's was not needed");
 
     step("each certificate, verified offline by a process of its own");
     for (photo, file) in &files {

@@ -16,8 +16,9 @@ use tracing::warn;
 
 use crate::errand::{Bootstrap, Errand};
 
-/// A coordinator answers within this time, or another is asked too.
+/// A coordinator that takes longer to say what became of an entry is not waited for.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Signs and submits entries for one owner in one group.
 #[derive(Clone, Debug)]
 pub(crate) struct Clerk {
