@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dropbear_certificates::{Ballot, Vote};
-use dropbear_wire::client;
+use dropbear_wire::infer::InferClient;
 
 use crate::batches::Batches;
 use crate::load::LoadError;
 use crate::spread::Spread;
+
+/// A node that takes longer for a batch is stuck.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs sessions without a node for so long; gives when each batch was done. Called on a thread that may block.
 pub type Sessions = Arc<dyn Fn(Duration) -> Result<Vec<Instant>, String> + Send + Sync>;
@@ -137,13 +140,16 @@ async fn ask_one(
     node: SocketAddr,
     until: Instant,
 ) -> Result<Vec<Instant>, LoadError> {
-    let mut client = client::model_node(node);
+    let client = InferClient::new(node);
     let mut done = Vec::new();
     while Instant::now() < until {
         let failed = |problem: String| LoadError::Node(node, problem);
-        let reply = client.infer(batches.next(size)).await.map_err(|status| failed(status.message().into()))?;
+        let reply = client
+            .infer(&batches.next(size), ANSWER_TIMEOUT)
+            .await
+            .map_err(|status| failed(status.message().into()))?;
         done.push(Instant::now());
-        let ballot = Ballot::from_bytes(&reply.into_inner().ballot).map_err(|error| failed(error.to_string()))?;
+        let ballot = Ballot::from_bytes(&reply.ballot).map_err(|error| failed(error.to_string()))?;
         let votes = ballot.answers.iter().filter(|answer| answer.vote != Vote::Abstain).count();
         if votes != size {
             return Err(failed(format!("{votes} votes for {size} requests")));

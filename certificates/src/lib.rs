@@ -120,6 +120,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 pub mod attachments;
 pub mod ballot;

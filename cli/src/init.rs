@@ -260,8 +260,12 @@ fn model_node_config(args: &Args, ports: Ports, place: usize, zoo: Option<&Zoo>)
         coordinators,
         endpoints: None,
         model,
+        batch_size_max: if zoo.is_some() { CPU_BATCH } else { 16 },
     }))
 }
+
+/// What an inference on a CPU takes at most: with more, four models at once on two cores lose an eighth of their pace.
+pub(crate) const CPU_BATCH: usize = 2;
 
 /// What a model node's configuration says.
 pub(crate) struct NodePlan {
@@ -274,11 +278,13 @@ pub(crate) struct NodePlan {
     pub(crate) endpoints: Option<Vec<String>>,
     /// Lines about the model that it brings along, and what runs it.
     pub(crate) model: String,
+    /// Requests in one inference at most.
+    pub(crate) batch_size_max: usize,
 }
 
 /// A model node's annotated configuration.
 pub(crate) fn node_text(plan: &NodePlan) -> String {
-    let NodePlan { owner, group, listen, metrics, coordinators, endpoints, model } = plan;
+    let NodePlan { owner, group, listen, metrics, coordinators, endpoints, model, batch_size_max } = plan;
     let endpoints = endpoints.as_ref().map_or_else(String::new, |endpoints| {
         format!("# Where gateways find this owner's nodes: told to the ledger.\nendpoints = {endpoints:?}\n")
     });
@@ -303,8 +309,9 @@ workers = 1
 intra_threads = 1
 # Threads that decode and crop images.
 decode_threads = 1
-# Requests in one inference at most, and how long a busy node waits to fill it.
-batch_size_max = 8
+# Requests in one inference at most, and how long a busy node waits to fill it. On a CPU that several models share, few:
+# what an inference touches should fit a core's cache. On a GPU, or for small models, many.
+batch_size_max = {batch_size_max}
 batch_delay_us = 0
 # Requests that wait at most; beyond it the gateway is told to come back later.
 queue_items_max = 1024

@@ -21,6 +21,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A marketplace for ML inference whose answers need no trust in any single seller.
 #[derive(Parser)]
 #[command(name = "dropbear", version, propagate_version = true)]

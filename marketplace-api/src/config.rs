@@ -102,7 +102,7 @@ impl Default for Limits {
             batch_size_max: 64,
             batch_bytes_max: 40 << 20,
             batch_delay_us: 0,
-            batches_in_flight_max: 8,
+            batches_in_flight_max: 3,
             request_timeout_ms: 10_000,
             request_timeout_ms_max: 60_000,
             straggler_wait_ms: 150,

@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use dropbear_certificates::Ballot;
-use dropbear_wire::v1::model_node_client::ModelNodeClient;
-use dropbear_wire::{client, v1};
+use dropbear_wire::infer::InferClient;
+use dropbear_wire::v1;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, sleep_until, timeout_at};
-use tonic::transport::Channel;
+use tokio::time::{Duration, Instant, sleep_until};
 use tonic::{Code, Status};
 
 use crate::experience::Typical;
@@ -69,7 +68,7 @@ impl NodeBook {
 
 #[derive(Debug)]
 struct Node {
-    client: ModelNodeClient<Channel>,
+    client: InferClient,
     born: Instant,
     /// Requests that it was sent and has not answered.
     in_flight: AtomicUsize,
@@ -95,7 +94,7 @@ impl Drop for Load<'_> {
 
 impl Node {
     fn new(address: SocketAddr) -> Self {
-        let client = client::model_node(address);
+        let client = InferClient::new(address);
         Self { client, born: Instant::now(), in_flight: AtomicUsize::new(0), shunned_until_ms: AtomicU64::new(0) }
     }
 
@@ -112,14 +111,12 @@ impl Node {
         self.shunned_until_ms.store(until, Ordering::Relaxed);
     }
 
-    async fn infer(&self, request: v1::InferRequest, deadline: Instant) -> Result<Reply, NodeProblem> {
+    async fn infer(&self, request: &v1::InferRequest, deadline: Instant) -> Result<Reply, NodeProblem> {
         let _load = Load::new(self, request.items.len());
-        let mut call = tonic::Request::new(request);
-        call.set_timeout(deadline.saturating_duration_since(Instant::now()));
-        let answer = match timeout_at(deadline, self.client.clone().infer(call)).await {
-            Ok(Ok(reply)) => reply_of(reply.into_inner()),
-            Ok(Err(status)) => Err(problem_of(&status)),
-            Err(_) => Err(NodeProblem::Unavailable("no answer in time".into())),
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer = match self.client.infer(request, left).await {
+            Ok(reply) => reply_of(reply),
+            Err(status) => Err(problem_of(&status)),
         };
         self.note(!matches!(answer, Err(NodeProblem::Unavailable(_))));
         answer
@@ -139,7 +136,7 @@ impl OwnerNodes {
     pub(crate) async fn infer(&self, request: v1::InferRequest, deadline: Instant) -> Result<Reply, NodeProblem> {
         let began = Instant::now();
         let answer = match self.nodes.as_slice() {
-            [only] => only.infer(request, deadline).await,
+            [only] => only.infer(&request, deadline).await,
             _ => self.infer_of_several(request, deadline).await,
         };
         if answer.is_ok() {
@@ -160,7 +157,7 @@ impl OwnerNodes {
             {
                 asked.push(Arc::clone(&node));
                 let request = request.clone();
-                calls.spawn(async move { node.infer(request, deadline).await });
+                calls.spawn(async move { node.infer(&request, deadline).await });
                 late_at = Instant::now() + patience;
             }
             tokio::select! {

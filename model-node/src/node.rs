@@ -44,6 +44,8 @@ use crate::steward::{Source, Steward};
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// One gateway has at most this many calls open at once on one connection.
 const CALLS_MAX: u32 = 256;
+/// A batch of pictures comes in few frames.
+const FRAME_BYTES_MAX: u32 = 64 << 10;
 /// The model store, in the data folder.
 pub const STORE_FOLDER: &str = "models";
 
@@ -256,7 +258,11 @@ async fn serve_calls(
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     // Either half of the channel ending means: stop.
     let stopped = async { drop(stopped.await) };
-    let router = Server::builder().max_concurrent_streams(CALLS_MAX).add_service(server).add_optional_service(siblings);
+    let router = Server::builder()
+        .max_concurrent_streams(CALLS_MAX)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .add_service(server)
+        .add_optional_service(siblings);
     router.serve_with_incoming_shutdown(incoming, stopped).await
 }
 

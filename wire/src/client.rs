@@ -14,7 +14,7 @@ use crate::v1::siblings_client::SiblingsClient;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[expect(clippy::expect_used, reason = "a socket address always makes a valid http URI")]
-fn channel(address: SocketAddr) -> Channel {
+pub(crate) fn channel(address: SocketAddr) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a socket address makes a URI");
     endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).connect_lazy()
 }

@@ -7,6 +7,7 @@ pub mod convert;
 pub mod files;
 pub mod follow;
 pub mod governance;
+pub mod infer;
 pub mod listen;
 pub mod registry;
 

@@ -20,6 +20,8 @@ use crate::config::Limits;
 /// A client that sends too much is read, and ignored, up to this much: else it never sees the answer.
 const DRAIN_BYTES_MAX: usize = 256 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Room made for an announced body when its first bytes come; it grows beyond.
+const RESERVED_BYTES_MAX: usize = 2 << 20;
 const KIB: usize = 1024;
 
 /// Bounds for all bodies together.
@@ -56,7 +58,7 @@ impl BodyBudget {
             return Err(self.too_large());
         }
         let mut share = self.share(0)?;
-        let bytes = match timeout(self.timeout, self.collect(body, &mut share)).await {
+        let bytes = match timeout(self.timeout, self.collect(body, announced.unwrap_or(0), &mut share)).await {
             Ok(collected) => collected?,
             Err(_) => return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the request body came too slowly")),
         };
@@ -68,7 +70,7 @@ impl BodyBudget {
     }
 
     /// Reads a body, paying for its bytes as they arrive: what is only announced holds nobody else up.
-    async fn collect(&self, body: Body, share: &mut OwnedSemaphorePermit) -> Result<Bytes, ApiError> {
+    async fn collect(&self, body: Body, announced: usize, share: &mut OwnedSemaphorePermit) -> Result<Bytes, ApiError> {
         let mut limited = Limited::new(body, self.bytes_max);
         let (mut bytes, mut paid_kib) = (BytesMut::new(), 0);
         while let Some(frame) = limited.frame().await {
@@ -77,6 +79,9 @@ impl BodyBudget {
                 false => ApiError::bad_request("the request body ended early"),
             })?;
             if let Ok(data) = frame.into_data() {
+                if bytes.is_empty() {
+                    bytes.reserve(announced.min(RESERVED_BYTES_MAX));
+                }
                 bytes.extend_from_slice(&data);
                 let due_kib = bytes.len().div_ceil(KIB);
                 share.merge(self.share((due_kib - paid_kib) * KIB)?);
