@@ -13,6 +13,7 @@ pub mod load;
 pub mod node;
 pub mod overhead;
 pub mod owners;
+mod pace;
 pub mod process;
 pub mod scrape;
 pub mod soak;

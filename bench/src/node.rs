@@ -11,6 +11,7 @@ use dropbear_wire::infer::InferClient;
 
 use crate::batches::Batches;
 use crate::load::LoadError;
+use crate::pace::pace;
 use crate::spread::Spread;
 
 /// A node that takes longer for a batch is stuck.
@@ -106,22 +107,6 @@ async fn one(plan: &Plan, subject: &Subject) -> Result<f64, LoadError> {
     Ok(batches_per_s * plan.batch_size as f64)
 }
 
-/// How often per second something happened that happened at these moments: the slope of the straight line through them,
-/// which neither the first nor the last of them decides. Nothing of less than three.
-fn pace(moments: &[f64]) -> Option<f64> {
-    if moments.len() < 3 {
-        return None;
-    }
-    let count = moments.len() as f64;
-    let (mean_s, mean_place) = (moments.iter().sum::<f64>() / count, (count - 1.0) / 2.0);
-    let (mut together, mut square) = (0.0, 0.0);
-    for (place, moment) in moments.iter().enumerate() {
-        together += (moment - mean_s) * (place as f64 - mean_place);
-        square += (moment - mean_s).powi(2);
-    }
-    (square > 0.0).then(|| together / square)
-}
-
 /// Keeps `in_flight` batches at each node; gives when each ballot came.
 async fn ask(plan: &Plan, nodes: &[SocketAddr], in_flight: usize, until: Instant) -> Result<Vec<Instant>, LoadError> {
     let askers = nodes.iter().flat_map(|node| std::iter::repeat_n(*node, in_flight));
@@ -182,16 +167,6 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_pace_is_that_of_steady_work_however_it_begins_and_ends() {
-        assert!((pace(&[0.5, 1.0, 1.5, 2.0]).unwrap() - 2.0).abs() < 1e-9);
-        // Two workers that finish together.
-        let pairs: Vec<_> = (1..=40).flat_map(|turn| [f64::from(turn), f64::from(turn)]).collect();
-        assert!((pace(&pairs).unwrap() - 2.0).abs() < 2e-3);
-        assert_eq!(pace(&[1.0, 2.0]), None);
-        assert_eq!(pace(&[1.0, 1.0, 1.0]), None);
-    }
 
     #[test]
     fn each_subject_is_put_beside_its_own() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::load::{LoadError, Question, Run, run};
+use crate::pace::pace;
 use crate::process::Process;
 use crate::scrape::Sample;
 use crate::spread::Spread;
@@ -174,31 +175,37 @@ impl Measuring<'_> {
 }
 
 /// Runs `answer` on as many threads as there are cores until `duration` is over; each call gives how many answers it
-/// made. For [`Bare`].
+/// made. Gives answers per second, for [`Bare`].
 ///
 /// # Errors
-/// The first failure of any call.
+/// The first failure of any call, or that there were too few to tell.
 pub fn on_every_core<W: Send>(
     workers: &mut [W],
     duration: Duration,
     answer: impl Fn(&mut W, usize) -> Result<usize, String> + Sync,
 ) -> Result<f64, String> {
     let started = Instant::now();
-    let work = |worker: &mut W| -> Result<usize, String> {
-        let mut answers = 0;
+    // When each answer was there.
+    let work = |worker: &mut W| -> Result<Vec<f64>, String> {
+        let mut moments = Vec::new();
         for turn in 0.. {
-            if started.elapsed() >= duration {
+            let answers = answer(worker, turn)?;
+            let moment = started.elapsed();
+            // What is finished later was not made under full load.
+            if moment >= duration {
                 break;
             }
-            answers += answer(worker, turn)?;
+            moments.extend(std::iter::repeat_n(moment.as_secs_f64(), answers));
         }
-        Ok(answers)
+        Ok(moments)
     };
-    let answers: Result<Vec<usize>, String> = std::thread::scope(|scope| {
+    let moments: Result<Vec<Vec<f64>>, String> = std::thread::scope(|scope| {
         let threads: Vec<_> = workers.iter_mut().map(|worker| scope.spawn(|| work(worker))).collect();
         threads.into_iter().map(|thread| thread.join().map_err(|_| "a worker panicked".to_owned())?).collect()
     });
-    Ok(answers?.into_iter().sum::<usize>() as f64 / started.elapsed().as_secs_f64())
+    let mut moments = moments?.concat();
+    moments.sort_unstable_by(f64::total_cmp);
+    pace(&moments).ok_or_else(|| "too few answers to tell how many there are: measure for longer".to_owned())
 }
 
 impl Report {
@@ -238,7 +245,7 @@ fn rows(f: &mut fmt::Formatter<'_>, rounds: &[Round]) -> fmt::Result {
     for (round, figures) in rounds.iter().enumerate() {
         for (kind, run) in [("certified", &figures.certified), ("uncertified", &figures.uncertified)] {
             let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| run.quantile_ms(share));
-            writeln!(f, "{:<6} {kind:<12} {:>10.1} {p50:>8.1} {p95:>8.1} {p99:>8.1}", round + 1, run.throughput())?;
+            writeln!(f, "{:<6} {kind:<12} {:>10.1} {p50:>8.1} {p95:>8.1} {p99:>8.1}", round + 1, run.throughput)?;
         }
         if let Some(bare) = figures.bare {
             writeln!(f, "{:<6} {:<12} {bare:>10.1}", round + 1, "bare models")?;
@@ -249,12 +256,10 @@ fn rows(f: &mut fmt::Formatter<'_>, rounds: &[Round]) -> fmt::Result {
 
 fn ratios(f: &mut fmt::Formatter<'_>, rounds: &[Round]) -> fmt::Result {
     let over = |base: fn(&Round) -> Option<f64>| {
-        Spread::of(rounds.iter().filter_map(|round| Some(round.certified.throughput() / base(round)?)))
+        Spread::of(rounds.iter().filter_map(|round| Some(round.certified.throughput / base(round)?)))
     };
-    let against = [
-        ("uncertified", over(|round| Some(round.uncertified.throughput()))),
-        ("bare models", over(|round| round.bare)),
-    ];
+    let against =
+        [("uncertified", over(|round| Some(round.uncertified.throughput))), ("bare models", over(|round| round.bare))];
     for (base, ratio) in against {
         if let Some(ratio) = ratio {
             writeln!(f, "certified / {base} throughput: {ratio}")?;
@@ -328,13 +333,12 @@ mod tests {
     #[test]
     fn every_core_counts_its_answers_and_the_first_failure_ends_it() {
         let mut workers = [0usize; 2];
-        let per_s = on_every_core(&mut workers, Duration::from_millis(20), |made, _| {
+        let per_s = on_every_core(&mut workers, Duration::from_millis(200), |made, _| {
             *made += 1;
             std::thread::sleep(Duration::from_millis(1));
             Ok(1)
         });
-        let made = workers.iter().sum::<usize>() as f64;
-        assert!(workers.iter().all(|made| *made > 0) && per_s.unwrap() <= made / 0.02);
+        assert!(workers.iter().all(|made| *made > 0) && per_s.is_ok_and(|per_s| per_s > 0.0));
         let failed = on_every_core(&mut workers, Duration::from_secs(60), |_, _| Err("no model".into()));
         assert_eq!(failed, Err("no model".into()));
     }

@@ -153,7 +153,7 @@ impl fmt::Display for Report {
             "{} certified answers in {:.0} s: {:.1}/s, p50 {:.1} ms, p99 {:.1} ms, none failed",
             run.latencies.len(),
             run.elapsed.as_secs_f64(),
-            run.throughput(),
+            run.throughput,
             run.quantile_ms(0.5),
             run.quantile_ms(0.99)
         )?;

@@ -1,12 +1,18 @@
 //! Batching: which admitted items go out together, and when.
 //!
 //! Nothing waits while the group is idle. While batches are in flight, items gather; a batch leaves when it is full, or
-//! when its oldest item has waited for the configured delay and another batch may be in flight.
+//! when its oldest item has waited for the configured delay and another batch may be in flight. Many items that wait at
+//! once leave in as many batches as may be in flight: owners work on one while another is ordered, and clients that ask
+//! again when they are answered do not fall into step.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use dropbear_certificates::Digest;
+
+/// Batches of fewer items are not made for the sake of several being in flight: each costs its owners and coordinators
+/// signatures.
+const SHARE_MIN: usize = 8;
 
 /// What a batcher needs to know of an item.
 pub(crate) trait Batchable {
@@ -69,15 +75,16 @@ impl<T: Batchable> Batcher<T> {
         if !may_leave {
             return None;
         }
+        let share = self.waiting.len().div_ceil(self.rules.in_flight_max.saturating_sub(self.in_flight).max(1));
         self.in_flight += 1;
-        Some(self.fill())
+        Some(self.fill(share.max(SHARE_MIN).min(self.rules.size_max)))
     }
 
-    fn fill(&mut self) -> Vec<T> {
+    fn fill(&mut self, size: usize) -> Vec<T> {
         let (mut batch, mut bytes, mut later): (Vec<T>, usize, VecDeque<_>) = (Vec::new(), 0, VecDeque::new());
         while let Some((since, item)) = self.waiting.pop_front() {
             let fits = batch.is_empty() || bytes + item.bytes() <= self.rules.bytes_max;
-            if batch.len() == self.rules.size_max || !fits {
+            if batch.len() == size || !fits {
                 self.waiting.push_front((since, item));
                 break;
             }
@@ -144,6 +151,24 @@ mod tests {
         batcher.done();
         batcher.done();
         assert_eq!(names(batcher.take(start)), Some(vec![6, 7]));
+    }
+
+    #[test]
+    fn many_at_once_share_the_batches_that_may_be_in_flight_and_few_stay_together() {
+        let (rules, start) =
+            (BatchRules { size_max: 64, bytes_max: 100, in_flight_max: 3, ..batcher(0).rules }, Instant::now());
+        let mut batcher = Batcher::new(rules);
+        (0..32).for_each(|name| batcher.push(Item(name, 1), start));
+        let sizes: Vec<_> = std::iter::from_fn(|| batcher.take(start)).map(|batch| batch.len()).collect();
+        assert_eq!(sizes, [11, 11, 10]);
+        (32..44).for_each(|name| batcher.push(Item(name, 1), start));
+        assert_eq!(names(batcher.take(start)), None, "three are in flight");
+        batcher.done();
+        assert_eq!(batcher.take(start).map(|batch| batch.len()), Some(12));
+        (44..54).for_each(|name| batcher.push(Item(name, 1), start));
+        (0..3).for_each(|_| batcher.done());
+        let sizes: Vec<_> = std::iter::from_fn(|| batcher.take(start)).map(|batch| batch.len()).collect();
+        assert_eq!(sizes, [8, 2]);
     }
 
     #[test]

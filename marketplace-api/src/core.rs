@@ -233,7 +233,7 @@ impl Core {
             namings.push(minted.naming);
             tracing::debug!(request_id = %minted.naming.request_id, "admitted");
             let minted = Arc::new(minted);
-            items.push(Item { minted, admitted: asked, deadline, reply: Some(reply), _permit: permit });
+            items.push(Item { minted, admitted: asked, deadline, reply: Some(reply), permit: Some(permit) });
             replies.push(answer);
         }
         let counted = InFlight::new(&self.metrics, items.len());

@@ -29,13 +29,14 @@ pub(crate) struct Item {
     pub(crate) admitted: Instant,
     pub(crate) deadline: Instant,
     pub(crate) reply: Option<oneshot::Sender<Answered>>,
-    /// Frees the item's place when it is gone.
-    pub(crate) _permit: OwnedSemaphorePermit,
+    /// The item's place among those in flight, until it is answered.
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Item {
     /// Answers the item; nobody minds if the client has left.
     pub(crate) fn answer(&mut self, answered: Answered) {
+        self.permit = None;
         if let Some(reply) = self.reply.take() {
             let _ = reply.send(answered);
         }

@@ -23,6 +23,8 @@ pub(super) fn admit(bytes: &[u8; 32]) -> Result<PublicKey, InvalidKey> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::super::SecretKey;
     use super::*;
 

@@ -12,7 +12,7 @@ use crate::up::Market;
 use crate::{Verdict, init, zoo};
 
 /// Otherwise the uncertified runs would answer with fewer ballots than the certified ones.
-const LIMITS: &str = "\n[limits]\nawait_all_ballots = true\n";
+const LIMITS: &str = "\n[limits]\nawait_all_ballots = true\nstraggler_wait_ms = 10000\n";
 
 /// The market and the load.
 #[derive(clap::Args)]
