@@ -4,6 +4,7 @@ use bytes::Bytes;
 use dropbear_certificates::Digest;
 use dropbear_consensus::entry::entry_digest;
 use dropbear_consensus::{Checked, Entry, Invalid};
+use dropbear_wire::ENTRY_PATIENCE;
 use tokio::task::spawn_blocking;
 use tokio::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ pub(crate) async fn submit(core: &Core, bytes: Bytes) -> Result<Taken, Failure> 
     let kind = checked.map_err(|_| Failure::Internal("checking an entry failed"))??;
     let digest = entry_digest(&bytes);
     let deadline = Instant::now() + ENTRY_TIMEOUT;
-    let work = Work { entry: bytes.into(), ids: Vec::new(), patience: Duration::ZERO, deadline };
+    let work = Work { entry: bytes.into(), ids: Vec::new(), patience: ENTRY_PATIENCE, deadline };
     match core.submit(&work).await.map_err(Failure::Unattested)? {
         Settled::Attested(quorum, _) => {
             Ok(Taken { kind, digest, seq: quorum.header.seq, agreed_ms: quorum.header.agreed_ms })

@@ -1,8 +1,8 @@
 //! What a lane has learned of its owners: whom to ask at first, and for how long to wait for them. Pure.
 //!
 //! A round asks as many owners as the demanded assurance needs, another set each time, so that every owner is asked
-//! alike. An owner that is slow or failing is asked in its turn like any other, and somebody else with it: nobody waits
-//! for it, and it is seen at once when it recovers. Where the needed ballots rarely decide, because models differ, all
+//! alike. An owner that is slow or failing, or whose versions change before its ballots count, is asked in its turn like any
+//! other, and somebody else with it: nobody waits for it, and it is seen at once when it recovers. Where the needed ballots rarely decide, because models differ, all
 //! owners are asked at once.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ const WEIGHT: f64 = 0.2;
 /// An owner is slow if it takes this many times what its peers take, and [`SLOW_SLACK`] more.
 const SLOW_FACTOR: f64 = 2.0;
 const SLOW_SLACK: Duration = Duration::from_millis(5);
+/// An owner's versions change too often if more than this share of its ballots were stale before the outcome.
+const STALE_MAX: f64 = 0.1;
 /// All owners are asked at once where fewer rounds than this share end with the ballots that they need at least.
 const SUFFICES_MIN: f64 = 0.8;
 /// Stragglers are waited for this many times as long as their round was expected to take, within the bounds below.
@@ -43,6 +45,8 @@ impl Typical {
 struct Owner {
     took: Typical,
     failing: bool,
+    /// Share of its ballots that were stale before the outcome.
+    stale: f64,
 }
 
 /// What is known of a group's owners, by key.
@@ -81,6 +85,17 @@ impl Experience {
     /// An owner gave no ballot that counts.
     pub(crate) fn failed(&mut self, owner: PublicKey) {
         self.owners.entry(owner).or_default().failing = true;
+    }
+
+    /// Whether an owner's ballot, which counted when it came, was stale before the outcome.
+    pub(crate) fn lasted(&mut self, owner: PublicKey, lasted: bool) {
+        let known = self.owners.entry(owner).or_default();
+        known.stale += WEIGHT * (f64::from(u8::from(!lasted)) - known.stale);
+    }
+
+    /// Whether an owner's ballots are often stale before the outcome.
+    pub(crate) fn is_restless(&self, owner: &PublicKey) -> bool {
+        self.owners.get(owner).is_some_and(|known| known.stale > STALE_MAX)
     }
 
     /// An owner has not answered for this long.
@@ -128,7 +143,7 @@ impl Experience {
     fn is_reliable(&self, owner: &PublicKey, slow: Option<Duration>) -> bool {
         let Some(known) = self.owners.get(owner) else { return true };
         let is_slow = slow.zip(known.took.get()).is_some_and(|(slow, took)| took > slow);
-        !known.failing && !is_slow
+        !known.failing && !is_slow && !self.is_restless(owner)
     }
 
     /// What takes longer is slow; `None` where nothing can be compared.
@@ -185,6 +200,19 @@ mod tests {
         assert_eq!(plan.hedge_after, HEDGE_FACTOR * FAST, "nobody waits as long as it takes");
         (0..40).for_each(|_| experience.answered(roster()[2], FAST));
         assert!(plans(&mut experience, [true; 4]).iter().all(|plan| plan.len() == 3), "it recovered");
+    }
+
+    #[test]
+    fn whose_versions_change_too_often_is_not_relied_on_until_they_last() {
+        let mut experience = learned([FAST; 4]);
+        experience.lasted(roster()[1], false);
+        assert!(experience.is_restless(&roster()[1]) && !experience.is_restless(&roster()[0]));
+        let counts =
+            |plans: Vec<Vec<usize>>| plans.iter().all(|plan| plan.iter().filter(|place| **place != 1).count() == 3);
+        assert!(counts(plans(&mut experience, [true; 4])));
+        (0..10).for_each(|_| experience.lasted(roster()[1], true));
+        assert!(!experience.is_restless(&roster()[1]));
+        assert!(plans(&mut experience, [true; 4]).iter().all(|plan| plan.len() == 3));
     }
 
     #[test]

@@ -101,7 +101,8 @@ impl Round {
         }
         let limits = &self.lane.limits;
         let patience = Duration::from_millis(limits.straggler_wait_ms);
-        self.asking.collector.due(now.into_std(), patience, limits.await_all_ballots)
+        let all = limits.await_all_ballots || self.asking.is_doubtful();
+        self.asking.collector.due(now.into_std(), patience, all)
     }
 
     /// The ledger went on, or a charter was proven.

@@ -8,9 +8,9 @@ use dropbear_certificates::charter::DISCLOSURE_BYTES_MAX;
 use dropbear_certificates::{Digest, SecretKey};
 use dropbear_consensus::entry::{LICENCE_BYTES_MAX, REASON_BYTES_MAX};
 use dropbear_consensus::{Activate, Endpoints, Entry, Publish, Register, Withdraw};
-use dropbear_wire::client;
 use dropbear_wire::convert::Attested;
 use dropbear_wire::v1::{SubmitReply, SubmitRequest, submit_request};
+use dropbear_wire::{ENTRY_PATIENCE, client};
 use tokio::task::JoinSet;
 use tracing::warn;
 
@@ -70,7 +70,8 @@ impl Clerk {
         for coordinator in self.coordinators.iter().take(self.fan_out) {
             let what = Some(submit_request::What::Entry(bytes.clone().into()));
             let timeout_ms = u64::try_from(SUBMIT_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
-            let request = SubmitRequest { what, timeout_ms, want_leaves: false, patience_ms: 0 };
+            let request =
+                SubmitRequest { what, timeout_ms, want_leaves: false, patience_ms: ENTRY_PATIENCE.as_millis() as u64 };
             let mut client = client::coordinator(*coordinator);
             let coordinator = *coordinator;
             asked.spawn(async move {

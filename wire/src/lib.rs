@@ -36,3 +36,6 @@ pub mod inference {
 
 /// No message between services is larger.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// An owner's entry waits this long for a block that is made for others: a block of its own costs the whole market.
+pub const ENTRY_PATIENCE: std::time::Duration = std::time::Duration::from_millis(100);

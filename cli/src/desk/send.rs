@@ -8,7 +8,7 @@ use anyhow::bail;
 use dropbear_certificates::{Digest, GovernanceEntry, SecretKey};
 use dropbear_consensus::{Activate, Approve, Endpoints, Entry, Leave, Propose, Publish, Register, Withdraw};
 use dropbear_wire::convert::Attested;
-use dropbear_wire::{client, v1};
+use dropbear_wire::{ENTRY_PATIENCE, client, v1};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
@@ -130,7 +130,7 @@ async fn submit(address: SocketAddr, entry: Vec<u8>) -> Said {
         what: Some(v1::submit_request::What::Entry(entry.into())),
         timeout_ms: ORDER_TIMEOUT.as_millis() as u64,
         want_leaves: true,
-        patience_ms: 0,
+        patience_ms: ENTRY_PATIENCE.as_millis() as u64,
     };
     let mut client = client::coordinator(address);
     match tokio::time::timeout(ANSWER_TIMEOUT, client.submit(request)).await {

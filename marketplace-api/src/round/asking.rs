@@ -248,6 +248,7 @@ impl Asking {
     pub(super) fn follow(&mut self, group: Arc<GroupView>, seq: u64) {
         self.group = Arc::clone(&group);
         for place in self.collector.follow(group, seq) {
+            self.lane.experience().lasted(self.key(place), false);
             self.ask(place, Duration::ZERO);
         }
     }
@@ -255,7 +256,15 @@ impl Asking {
     /// The first requests are settled: learns whether the ballots that were needed at least sufficed.
     pub(super) fn learn(&mut self) {
         let sufficed = self.collector.is_all_decided() && self.collector.counted().count() <= self.needed;
-        self.lane.experience().ended(sufficed);
+        let mut experience = self.lane.experience();
+        experience.ended(sufficed);
+        self.collector.counted().for_each(|(place, _)| experience.lasted(self.key(place), true));
+    }
+
+    /// Whether a ballot counts that may well be stale before the outcome: others are worth a moment.
+    pub(super) fn is_doubtful(&self) -> bool {
+        let experience = self.lane.experience();
+        self.collector.counted().any(|(place, _)| experience.is_restless(&self.key(place)))
     }
 
     /// What keeps these owners from counting, in words.
