@@ -129,7 +129,7 @@ pub(crate) struct Market {
     pub(crate) gateway: Gateway,
     pub(crate) url: String,
     pub(crate) http: reqwest::Client,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Market {
@@ -175,7 +175,7 @@ impl Market {
         let gateway = Gateway::start(config).await.unwrap();
         gateway.ready().await;
         let url = format!("http://{}", gateway.http_address());
-        Self { genesis, ledger, gateway, url, http: reqwest::Client::new(), _folder: folder }
+        Self { genesis, ledger, gateway, url, http: reqwest::Client::new(), folder }
     }
 
     pub(crate) fn trust(&self) -> TrustRoot {
@@ -240,7 +240,7 @@ impl Market {
         let trust = format!("trust-{}.json", self.genesis.digest());
         // Tests run at once: each file appears whole.
         let whole = keep.join(format!("{trust}.{:?}", std::thread::current().id()));
-        std::fs::write(&whole, to_json(&self.genesis, &LabelTables::new())).unwrap();
+        std::fs::copy(self.folder.path().join("genesis.json"), &whole).unwrap();
         std::fs::rename(whole, keep.join(&trust)).unwrap();
         let certificate = data_encoding::HEXLOWER.encode(certificate);
         let line = serde_json::json!({ "trust": trust, "certificate": certificate, "expect": { "ok": true } });
