@@ -2,8 +2,8 @@
 //!
 //! A round asks as many owners as the demanded assurance needs, another set each time, so that every owner is asked
 //! alike. An owner that is slow or failing, or whose versions change before its ballots count, is asked in its turn like any
-//! other, and somebody else with it: nobody waits for it, and it is seen at once when it recovers. Where the needed ballots rarely decide, because models differ, all
-//! owners are asked at once.
+//! other, and somebody else with it: nobody waits for it, and it is seen at once when it recovers. Where the needed
+//! ballots rarely decide, because models differ, all owners are asked at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

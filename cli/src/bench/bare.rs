@@ -10,7 +10,7 @@ use dropbear_bench::overhead::{Bare, on_every_core};
 use dropbear_model_node::zoo::{GROUP, Zoo};
 use dropbear_models::{Classifier, DecodedImage, OnnxOptions, Runtime};
 
-/// Pictures in one run of a model: what a model node takes at most.
+/// Pictures in one request batch, and in one run of a model without a node.
 pub(super) const BATCH: usize = 8;
 
 /// One session of each model, on one core.
