@@ -26,6 +26,8 @@
 //! spare_versions = 1
 //! workers = 1
 //! intra_threads = 1
+//! devices = ["cpu"]
+//! precision = "fp32"
 //! decode_threads = 1
 //! batch_size_max = 16
 //! batch_delay_us = 500
@@ -42,10 +44,12 @@ use std::{fs, io};
 
 use dropbear_certificates::{Genesis, SecretKey};
 use dropbear_consensus::entry::ENDPOINTS_MAX;
+use dropbear_models::{Device, Precision, RunOptions};
 use dropbear_wire::files::{read_genesis, read_key};
 use serde::Deserialize;
 
 use crate::batcher::Limits;
+use crate::model::Sessions;
 use crate::node::NodeError;
 use crate::pool::{Threads, Timeouts};
 use crate::standing::Claim;
@@ -89,12 +93,18 @@ pub struct NodeConfig {
     pub onnxruntime: Option<PathBuf>,
     /// Where the vote journal and the model store lie.
     pub data_dir: PathBuf,
-    /// Threads that run the model, each with its own session.
+    /// Threads that run the model on each device, each with its own session.
     #[serde(default = "one")]
     pub workers: usize,
-    /// Threads within one run of the model.
+    /// Threads within one run of the model, on a CPU.
     #[serde(default = "one")]
     pub intra_threads: usize,
+    /// Where models run: `cpu`, or `cuda:0`, `cuda:1`…; `workers` on each.
+    #[serde(default = "cpu")]
+    pub devices: Vec<Device>,
+    /// What models compute in: `fp32`, or on GPUs `fp16`.
+    #[serde(default)]
+    pub precision: Precision,
     /// Threads that decode pictures.
     #[serde(default = "one")]
     pub decode_threads: usize,
@@ -113,6 +123,10 @@ pub struct NodeConfig {
     /// A version that takes longer to load cannot be loaded.
     #[serde(default = "load_timeout_ms")]
     pub load_timeout_ms: u64,
+}
+
+fn cpu() -> Vec<Device> {
+    vec![Device::Cpu]
 }
 
 const fn one() -> usize {
@@ -220,6 +234,7 @@ impl NodeConfig {
             ("decode_threads", self.decode_threads),
             ("batch_size_max", self.batch_size_max),
             ("queue_items_max", self.queue_items_max),
+            ("devices", self.devices.len()),
             ("coordinators", self.coordinators.len()),
             ("infer_timeout_ms", usize::try_from(self.infer_timeout_ms).unwrap_or(usize::MAX)),
             ("load_timeout_ms", usize::try_from(self.load_timeout_ms).unwrap_or(usize::MAX)),
@@ -245,6 +260,13 @@ impl NodeConfig {
             *path = folder.join(&*path);
         }
         self
+    }
+
+    /// How models use the node's devices.
+    pub(crate) fn sessions(&self) -> Result<Sessions, NodeError> {
+        let on = |device| RunOptions { device, intra_threads: self.intra_threads, precision: self.precision };
+        let (first, others) = self.devices.split_first().ok_or(ConfigError::Empty("devices"))?;
+        Ok(Sessions::new(on(*first), others.iter().map(|device| on(*device)))?)
     }
 
     /// Reads the genesis and the key.
@@ -278,7 +300,7 @@ impl NodeConfig {
                 batch_delay_us: self.batch_delay_us,
                 queue_items_max: self.queue_items_max,
             },
-            threads: Threads { decode: self.decode_threads, workers: self.workers },
+            threads: Threads { decode: self.decode_threads, workers: self.workers * self.devices.len() },
             timeouts: Timeouts {
                 infer: Duration::from_millis(self.infer_timeout_ms),
                 load: Duration::from_millis(self.load_timeout_ms),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dropbear_certificates::Digest;
-use dropbear_models::{Manifest, OnnxOptions, Runtime, Store, Task};
+use dropbear_models::{Manifest, Runtime, Store, Task};
 use dropbear_wire::v1::Tensor;
 
 use crate::batcher::Limits;
@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::model::classification::ImageClassifier;
 use crate::model::identity::Identity;
 use crate::model::numbers::Numbers;
-use crate::model::{Model, ModelCard, ModelError};
+use crate::model::{Model, ModelCard, ModelError, Sessions};
 use crate::pool::{Job, Pool, Refusal, Threads, Timeouts};
 
 /// A loaded version, whatever its model.
@@ -110,8 +110,8 @@ pub struct Shelf {
     pub store: Store,
     /// The ONNX Runtime library; needed by models that run on it.
     pub onnxruntime: Option<PathBuf>,
-    /// How a session may use the machine.
-    pub options: OnnxOptions,
+    /// How sessions use the machine.
+    pub sessions: Sessions,
     /// How versions are run.
     pub running: Running,
 }
@@ -129,7 +129,7 @@ impl Library for Shelf {
         let stored = self.store.find(&version.0).map_err(ModelError::new)?;
         let stored = stored.ok_or_else(|| ModelError("the version's files are not in the store".into()))?;
         let place = Place { manifest: &stored.manifest, path: &stored.path, onnxruntime: self.onnxruntime.as_deref() };
-        place.with_model(self.options, Start(&self.running))
+        place.with_model(self.sessions.clone(), Start(&self.running))
     }
 }
 
@@ -162,7 +162,7 @@ pub(crate) struct Place<'a> {
 
 impl Place<'_> {
     /// Does something with the model that the manifest describes.
-    pub(crate) fn with_model<R, V>(self, options: OnnxOptions, visit: V) -> Result<R, ModelError>
+    pub(crate) fn with_model<R, V>(self, sessions: Sessions, visit: V) -> Result<R, ModelError>
     where
         V: Visit<Result = Result<R, ModelError>>,
     {
@@ -170,11 +170,9 @@ impl Place<'_> {
         match self.manifest.task.clone() {
             Task::Identity => visit.visit(Identity::new(self.manifest)),
             Task::ImageClassification(task) => {
-                let missing = "the model runs on ONNX Runtime: set `onnxruntime` to the path of libonnxruntime";
-                let runtime = runtime()?.ok_or_else(|| ModelError(missing.into()))?;
-                visit.visit(ImageClassifier::new(self.path, self.manifest, task, runtime, options))
+                visit.visit(ImageClassifier::new(self.path, self.manifest, task, runtime()?, sessions))
             }
-            Task::Vector(task) => visit.visit(Numbers::new(self.path, self.manifest, task, runtime()?, options)),
+            Task::Vector(task) => visit.visit(Numbers::new(self.path, self.manifest, task, runtime()?, sessions)),
         }
     }
 }

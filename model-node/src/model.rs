@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dropbear_certificates::policy::TensorBounds;
 use dropbear_certificates::{Charter, Digest, Policy, Vote};
-use dropbear_models::{Manifest, Task};
+use dropbear_models::{Form, Manifest, RunOptions, Task};
 use dropbear_wire::v1::Tensor;
 use tracing::debug;
 
@@ -37,11 +37,12 @@ pub trait Model: Send + Sync + 'static {
     /// Scratch memory for one decode thread.
     fn preparer(&self) -> Self::Preparer;
 
-    /// Loads the model for one worker thread; again after it failed or panicked.
+    /// Loads the model for one worker thread; again after it failed or panicked. Workers that live at the same time have
+    /// different places, from 0 on: on a node with several devices the place decides which one a worker uses.
     ///
     /// # Errors
     /// [`ModelError`]; the node then answers with errors, never with votes.
-    fn open(&self) -> Result<Self::Session, ModelError>;
+    fn open(&self, place: usize) -> Result<Self::Session, ModelError>;
 
     /// Makes one request's input of its tensor, which is hostile.
     ///
@@ -70,8 +71,8 @@ impl<M: Model> Model for Arc<M> {
         (**self).preparer()
     }
 
-    fn open(&self) -> Result<M::Session, ModelError> {
-        (**self).open()
+    fn open(&self, place: usize) -> Result<M::Session, ModelError> {
+        (**self).open(place)
     }
 
     fn prepare(&self, preparer: &mut M::Preparer, tensor: Tensor) -> Result<M::Input, Unusable> {
@@ -80,6 +81,40 @@ impl<M: Model> Model for Arc<M> {
 
     fn infer(&self, session: &mut M::Session, inputs: &[M::Input]) -> Result<Vec<Output>, ModelError> {
         (**self).infer(session, inputs)
+    }
+}
+
+/// How a model's sessions run: one after the other on these devices.
+#[derive(Clone, Debug)]
+pub struct Sessions(Vec<RunOptions>);
+
+impl Sessions {
+    /// Sessions on `first` and the others in turn. All devices take inputs in the same form.
+    ///
+    /// # Errors
+    /// [`ModelError`] where GPUs and CPUs are mixed.
+    pub fn new(first: RunOptions, others: impl IntoIterator<Item = RunOptions>) -> Result<Self, ModelError> {
+        let all: Vec<_> = std::iter::once(first).chain(others).collect();
+        match all.iter().all(|options| Form::on(options.device) == Form::on(all[0].device)) {
+            true => Ok(Self(all)),
+            false => Err(ModelError("a node's `devices` are CPUs or GPUs, not both: run two nodes".into())),
+        }
+    }
+
+    /// How the session of the worker in this place runs.
+    fn of(&self, place: usize) -> &RunOptions {
+        &self.0[place % self.0.len()]
+    }
+
+    /// The form in which the model takes pictures.
+    fn form(&self) -> Form {
+        Form::on(self.0[0].device)
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self(vec![RunOptions::default()])
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dropbear_models::{Manifest, OnnxOptions, Store};
+use dropbear_models::{Manifest, Store};
 use dropbear_telemetry::serve_metrics;
 use dropbear_wire::MESSAGE_BYTES_MAX;
 use dropbear_wire::follow::Follower;
@@ -88,6 +88,7 @@ impl Node {
     /// As for [`Node::start`], or if a file cannot be used.
     pub async fn from_config(config: NodeConfig) -> Result<Self, NodeError> {
         let settings = config.settings()?;
+        let sessions = config.sessions()?;
         let models = move |running| {
             let store = Store::open(&config.data_dir.join(STORE_FOLDER))?;
             config.versions.iter().try_for_each(|path| store.add(path).map(drop))?;
@@ -95,12 +96,7 @@ impl Node {
                 store.add(path)?;
                 Manifest::load(path).map(|manifest| bootstrap(&manifest)).map_err(NodeError::from)
             });
-            let shelf = Shelf {
-                store: store.clone(),
-                onnxruntime: config.onnxruntime,
-                options: OnnxOptions { intra_threads: config.intra_threads },
-                running,
-            };
+            let shelf = Shelf { store: store.clone(), onnxruntime: config.onnxruntime, sessions, running };
             Ok(Models { library: Arc::new(shelf), bootstrap: bootstrap.transpose()?, store: Some(store) })
         };
         Self::run(settings, models).await

@@ -123,8 +123,8 @@ struct State<I> {
     closing: bool,
     /// Decode threads that have not ended.
     decoding: usize,
-    /// Workers that have neither ended nor been given up, by number.
-    live: BTreeSet<u64>,
+    /// Workers that have neither ended nor been given up, by number, each with its place.
+    live: BTreeMap<u64, usize>,
     /// Workers that were given up and have not ended.
     hung: BTreeSet<u64>,
     /// What live workers are doing.
@@ -155,7 +155,7 @@ impl<M: Model> Pool<M> {
             batcher: Batcher::new(limits),
             closing: false,
             decoding: 0,
-            live: BTreeSet::new(),
+            live: BTreeMap::new(),
             hung: BTreeSet::new(),
             runs: BTreeMap::new(),
             next_worker: 0,
@@ -262,12 +262,22 @@ impl<M: Model> Drop for Pool<M> {
 }
 
 impl<I> State<I> {
+    /// A new worker, in the first place that is free.
+    fn enlist(&mut self) -> (u64, usize) {
+        let id = self.next_worker;
+        self.next_worker += 1;
+        let taken: BTreeSet<usize> = self.live.values().copied().collect();
+        let place = (0..).find(|place| !taken.contains(place)).unwrap_or_default();
+        self.live.insert(id, place);
+        (id, place)
+    }
+
     fn is_stuck(&self) -> bool {
         self.live.is_empty() && self.hung.len() >= HUNG_MAX
     }
 
     fn give_up_all(&mut self) {
-        self.hung.append(&mut self.live);
+        self.hung.extend(std::mem::take(&mut self.live).into_keys());
         self.runs.clear();
     }
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use bytes::Bytes;
 use dropbear_certificates::{Charter, Vote};
-use dropbear_models::{Manifest, ManifestError, OnnxOptions, Task};
+use dropbear_models::{Manifest, ManifestError, Task};
 use dropbear_wire::v1::Tensor;
 
 use crate::library::{Place, Visit};
 use crate::model::classification::INPUT_NAME;
-use crate::model::{Model, ModelCard, ModelError, describe, vote_of};
+use crate::model::{Model, ModelCard, ModelError, Sessions, describe, vote_of};
 use crate::standing::fits;
 
 /// What came of trying a version.
@@ -50,7 +50,7 @@ pub fn probe(
     let card = describe(&manifest);
     fits(charter, &card).map_err(|misfit| ProbeError::Charter(misfit.to_string()))?;
     let place = Place { manifest: &manifest, path, onnxruntime };
-    let votes = place.with_model(OnnxOptions::default(), Answer { charter, inputs })?;
+    let votes = place.with_model(Sessions::default(), Answer { charter, inputs })?;
     match votes.iter().position(|vote| *vote == Vote::Abstain) {
         Some(place) => {
             let reason = format!("its answer to probe {place} is no vote under policy `{}`", charter.policy.name());
@@ -91,7 +91,7 @@ impl Visit for Answer<'_> {
     type Result = Result<Vec<Vote>, ModelError>;
 
     fn visit<M: Model>(self, model: M) -> Self::Result {
-        let (mut session, mut preparer) = (model.open()?, model.preparer());
+        let (mut session, mut preparer) = (model.open(0)?, model.preparer());
         let prepare = |(place, input): (usize, &Tensor)| {
             let prepared = model.prepare(&mut preparer, input.clone());
             prepared.map_err(|unusable| ModelError(format!("it can make nothing of probe {place}: {unusable}")))

@@ -6,6 +6,8 @@ pub mod onnx;
 
 use thiserror::Error;
 
+use crate::manifest::BackendKind;
+use crate::run::RunOptions;
 use crate::tensor::{DataType, Tensor};
 
 /// Something that computes a model's outputs.
@@ -57,6 +59,15 @@ pub enum BackendError {
     /// The native library behind the backend is missing or unsuitable.
     #[error(transparent)]
     Runtime(#[from] onnx::RuntimeError),
+    /// The model runs on ONNX Runtime, and there is none.
+    #[error("the model runs on ONNX Runtime: set `onnxruntime` to the path of libonnxruntime")]
+    NoRuntime,
+    /// This backend is not there, or cannot do what is asked of it.
+    #[error("{reason}")]
+    Unavailable {
+        /// What is missing, and what to do.
+        reason: String,
+    },
     /// The artefact is not a model that this backend can load.
     #[error("the artefact cannot be loaded: {reason}")]
     Artefact {
@@ -69,6 +80,68 @@ pub enum BackendError {
         /// What the runtime said.
         reason: String,
     },
+}
+
+/// What a manifest says about its model's tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interface {
+    /// What the model takes.
+    pub input: Side,
+    /// What it returns.
+    pub output: Side,
+    /// The input is a picture; the backend takes it in the form that suits its device ([`Form::on`](crate::preprocess::Form::on)).
+    pub picture: Option<Normalisation>,
+}
+
+/// What one end of a model is called, and the dimensions of one item there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// The tensor's name.
+    pub tensor: String,
+    /// Its dimensions without the batch.
+    pub shape: Vec<usize>,
+}
+
+/// How samples of 0 to 255 become what a model takes: (sample − mean) ∕ scale.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalisation {
+    /// Subtracted from each sample.
+    pub mean: f32,
+    /// Divides the difference.
+    pub scale: f32,
+}
+
+impl Side {
+    /// How many numbers one item has.
+    pub fn values(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The FP32 tensor of any batch of items.
+    pub fn spec(&self) -> TensorSpec {
+        let shape = std::iter::once(None).chain(self.shape.iter().copied().map(Some)).collect();
+        TensorSpec { name: self.tensor.clone(), data_type: DataType::Fp32, shape }
+    }
+}
+
+/// Loads an artefact.
+///
+/// # Errors
+/// When the backend is missing, or refuses the artefact.
+pub fn load(
+    kind: BackendKind,
+    artefact: &[u8],
+    interface: &Interface,
+    runtime: Option<&onnx::Runtime>,
+    options: &RunOptions,
+) -> Result<Box<dyn Backend>, BackendError> {
+    Ok(match kind {
+        BackendKind::Onnx => {
+            let runtime = runtime.ok_or(BackendError::NoRuntime)?;
+            Box::new(onnx::Onnx::load(runtime, artefact, options)?)
+        }
+        BackendKind::Linear => Box::new(linear::Linear::load(artefact, &interface.input, &interface.output)?),
+    })
 }
 
 impl TensorSpec {

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use crate::backend::onnx::{Onnx, OnnxOptions, Runtime};
-use crate::backend::{Backend, BackendError};
+use crate::backend::onnx::Runtime;
+use crate::backend::{self, Backend, BackendError, Interface, Normalisation, Side};
 use crate::image::DecodedImage;
-use crate::manifest::{BackendKind, ImageClassification, Manifest, ManifestError, Task};
-use crate::preprocess::{ModelInput, Preprocessor};
+use crate::manifest::{ImageClassification, Manifest, ManifestError, Task};
+use crate::preprocess::{Form, ModelInput, Preprocessor};
+use crate::run::RunOptions;
 use crate::scores::{NotFinite, softmax, top_k};
-use crate::tensor::{Tensor, TensorError};
+use crate::tensor::{DataType, Tensor, TensorData, TensorError};
 
 /// How many ranked classes a [`Classification`] has unless told otherwise.
 pub const TOP_DEFAULT: usize = 5;
@@ -20,6 +21,7 @@ pub struct Classifier {
     manifest: Manifest,
     task: ImageClassification,
     backend: Box<dyn Backend>,
+    form: Form,
     preprocessor: Preprocessor,
     top: usize,
 }
@@ -45,9 +47,6 @@ pub enum OpenError {
     /// The backend.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// The model runs on ONNX Runtime, and there is none.
-    #[error("the model runs on ONNX Runtime: name the path of libonnxruntime")]
-    NoRuntime,
     /// The model does another task.
     #[error("model `{name}` does another task")]
     OtherTask {
@@ -87,11 +86,13 @@ pub enum ClassifyError {
     #[error(transparent)]
     NotFinite(#[from] NotFinite),
     /// An input was prepared for another model.
-    #[error("an input was prepared for another model: it has {got} elements, not {expected}")]
+    #[error("an input was prepared for another model: it has {got} values, not {expected}, or they are no {form:?}")]
     Foreign {
-        /// Elements of this model's inputs.
+        /// Values of this model's inputs.
         expected: usize,
-        /// Elements of the one given.
+        /// What they are.
+        form: Form,
+        /// Values of the one given.
         got: usize,
     },
     /// The inputs do not make a tensor.
@@ -100,20 +101,17 @@ pub enum ClassifyError {
 }
 
 impl Classifier {
-    /// Loads the model whose manifest is at `path`.
+    /// Loads the model whose manifest is at `path`. ONNX Runtime is needed by models that run on it alone.
     ///
     /// # Errors
     /// When the manifest, its artefact or the backend refuses.
-    pub fn open(path: &Path, runtime: &Runtime, options: OnnxOptions) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, runtime: Option<&Runtime>, options: &RunOptions) -> Result<Self, OpenError> {
         let manifest = Manifest::load(path)?;
         let task = classification(&manifest)?;
         let directory = path.parent().unwrap_or(Path::new("."));
         let artefact = task.artefact.read(directory)?;
-        let backend = match task.backend {
-            BackendKind::Onnx => Onnx::load(runtime, &artefact, options)?,
-            BackendKind::Linear => return Err(OpenError::OtherTask { name: manifest.name.clone() }),
-        };
-        Self::new(manifest, Box::new(backend))
+        let backend = backend::load(task.backend, &artefact, &interface(&task), runtime, options)?;
+        Self::new(manifest, backend)
     }
 
     /// A classifier that runs on `backend`.
@@ -122,8 +120,8 @@ impl Classifier {
     /// When the manifest's task is another, or the backend's tensors are not the manifest's.
     pub fn new(manifest: Manifest, backend: Box<dyn Backend>) -> Result<Self, OpenError> {
         let task = classification(&manifest)?;
-        check_tensors(&manifest.name, &task, backend.as_ref())?;
-        Ok(Self { preprocessor: Preprocessor::new(&task.input), manifest, task, backend, top: TOP_DEFAULT })
+        let form = check_tensors(&manifest.name, &task, backend.as_ref())?;
+        Ok(Self { preprocessor: Preprocessor::new(&task.input, form), manifest, task, backend, form, top: TOP_DEFAULT })
     }
 
     /// Ranks `top` classes instead of [`TOP_DEFAULT`].
@@ -139,7 +137,7 @@ impl Classifier {
 
     /// A preprocessor for another thread.
     pub fn preprocessor(&self) -> Preprocessor {
-        Preprocessor::new(&self.task.input)
+        Preprocessor::new(&self.task.input, self.form)
     }
 
     /// Classifies pictures in one run of the model.
@@ -176,18 +174,25 @@ impl Classifier {
         }
     }
 
+    /// The inputs one after the other, in the form that the backend takes.
     fn batch(&self, inputs: &[ModelInput]) -> Result<Tensor, ClassifyError> {
         let side = self.task.input.side as usize;
         let expected = 3 * side * side;
-        let mut batch = Vec::with_capacity(inputs.len() * expected);
-        for input in inputs {
-            let got = input.planes().len();
-            if got != expected {
-                return Err(ClassifyError::Foreign { expected, got });
-            }
-            batch.extend_from_slice(input.planes());
+        let is_foreign = |input: &&ModelInput| input.form() != self.form || input.values() != expected;
+        if let Some(foreign) = inputs.iter().find(is_foreign) {
+            return Err(ClassifyError::Foreign { expected, form: self.form, got: foreign.values() });
         }
-        Ok(Tensor::fp32(vec![inputs.len(), 3, side, side], batch)?)
+        let tensor = match self.form {
+            Form::Planes => {
+                let planes: Vec<&[f32]> = inputs.iter().filter_map(ModelInput::planes).collect();
+                Tensor::fp32(vec![inputs.len(), 3, side, side], planes.concat())
+            }
+            Form::Pixels => {
+                let pixels: Vec<&[u8]> = inputs.iter().filter_map(ModelInput::pixels).collect();
+                Tensor::new(vec![inputs.len(), side, side, 3], TensorData::Uint8(pixels.concat()))
+            }
+        };
+        Ok(tensor?)
     }
 
     fn classification(&self, logits: &[f32]) -> Result<Classification, ClassifyError> {
@@ -206,23 +211,33 @@ fn classification(manifest: &Manifest) -> Result<ImageClassification, OpenError>
     }
 }
 
-fn check_tensors(name: &str, task: &ImageClassification, backend: &dyn Backend) -> Result<(), OpenError> {
+/// What the manifest says about the model's tensors.
+fn interface(task: &ImageClassification) -> Interface {
+    let side = task.input.side as usize;
+    Interface {
+        input: Side { tensor: task.input.tensor.clone(), shape: vec![3, side, side] },
+        output: Side { tensor: task.output_tensor.clone(), shape: vec![task.classes as usize] },
+        picture: Some(Normalisation { mean: task.input.mean, scale: task.input.scale }),
+    }
+}
+
+/// Checks the backend's tensors; the form in which it takes pictures.
+fn check_tensors(name: &str, task: &ImageClassification, backend: &dyn Backend) -> Result<Form, OpenError> {
     let mismatch = |role, tensor: &str| OpenError::Tensors { name: name.to_owned(), role, tensor: tensor.to_owned() };
     let side = task.input.side as usize;
     let description = backend.describe();
-    let one_input = match description.inputs.as_slice() {
-        [spec] => spec.name == task.input.tensor && fits(&spec.shape, &[3, side, side]),
-        _ => false,
+    let form = match description.inputs.as_slice() {
+        [spec] if spec.name == task.input.tensor => match spec.data_type {
+            DataType::Fp32 if fits(&spec.shape, &[3, side, side]) => Some(Form::Planes),
+            DataType::Uint8 if fits(&spec.shape, &[side, side, 3]) => Some(Form::Pixels),
+            _ => None,
+        },
+        _ => None,
     };
-    if !one_input {
-        return Err(mismatch("single input", &task.input.tensor));
-    }
+    let form = form.ok_or_else(|| mismatch("single input", &task.input.tensor))?;
     let has_output = (description.outputs.iter())
         .any(|spec| spec.name == task.output_tensor && fits(&spec.shape, &[task.classes as usize]));
-    if !has_output {
-        return Err(mismatch("output", &task.output_tensor));
-    }
-    Ok(())
+    if has_output { Ok(form) } else { Err(mismatch("output", &task.output_tensor)) }
 }
 
 /// Whether a specification allows any batch of tensors of shape `item`.

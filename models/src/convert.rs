@@ -1,19 +1,22 @@
-//! From published weights to artefacts: PyTorch checkpoints of EfficientNet-Lite become ONNX models.
+//! From published weights to artefacts: PyTorch checkpoints of EfficientNet-Lite become what each backend loads.
 //!
 //! Everything here is pure, and the same bytes in give the same bytes out on every machine: only IEEE 754 addition,
 //! multiplication, division and square root are used. So an artefact's digest can be known before it is made.
 
 pub mod checkpoint;
-pub mod efficientnet_lite;
 mod fold;
 mod onnx_file;
 mod pickle;
 mod round;
+mod to_onnx;
+mod weighted;
 
 use thiserror::Error;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use efficientnet_lite::Variant;
+pub use weighted::EfficientNetLite;
+
+pub use crate::efficientnet_lite::Variant;
 
 /// How finely weights are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,16 +65,17 @@ pub enum ConvertError {
     },
 }
 
-/// Converts a PyTorch checkpoint of an EfficientNet-Lite to an ONNX model (opset 13) with input `input`
-/// `[N, 3, side, side]` and output `logits` `[N, 1000]`.
-///
-/// # Errors
-/// When the checkpoint is malformed or another architecture's.
-pub fn efficientnet_lite_to_onnx(
-    checkpoint: &[u8],
-    variant: Variant,
-    precision: Precision,
-) -> Result<Vec<u8>, ConvertError> {
-    let checkpoint = Checkpoint::parse(checkpoint)?;
-    efficientnet_lite::build(checkpoint, variant, precision)
+impl EfficientNetLite {
+    /// Reads a PyTorch checkpoint of an EfficientNet-Lite.
+    ///
+    /// # Errors
+    /// When the checkpoint is malformed or another architecture's.
+    pub fn from_checkpoint(checkpoint: &[u8], variant: Variant, precision: Precision) -> Result<Self, ConvertError> {
+        Self::new(Checkpoint::parse(checkpoint)?, variant, precision)
+    }
+
+    /// An ONNX model (operator set 13) with input `input` `[N, 3, side, side]` and output `logits` `[N, 1000]`.
+    pub fn to_onnx(&self) -> Vec<u8> {
+        to_onnx::write(self)
+    }
 }

@@ -5,37 +5,91 @@ use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeO
 
 use crate::image::DecodedImage;
 use crate::manifest::ImageInput;
+use crate::run::Device;
 
 /// Turns pictures into one model's inputs. Each worker thread has its own: it keeps its scratch memory.
 #[derive(Clone, Debug)]
 pub struct Preprocessor {
     input: ImageInput,
+    form: Form,
     resizer: Resizer,
 }
 
-/// One picture as a model takes it: 3 × side × side, red plane first, normalised.
+/// The form in which a model takes pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// FP32 planes, normalised: `[batch, 3, side, side]`.
+    Planes,
+    /// UINT8 pixels as they are: `[batch, side, side, 3]`. A quarter of the bytes.
+    Pixels,
+}
+
+impl Form {
+    /// The form that models on `device` take: a GPU normalises on its own, so that little crosses the bus.
+    pub const fn on(device: Device) -> Self {
+        match device {
+            Device::Cpu => Self::Planes,
+            Device::Cuda(_) => Self::Pixels,
+        }
+    }
+}
+
+/// One picture in one of the forms.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ModelInput {
-    pub(crate) planes: Vec<f32>,
+pub enum ModelInput {
+    /// 3 × side × side, red plane first, normalised.
+    Planes(Vec<f32>),
+    /// Side × side × 3.
+    Pixels(Vec<u8>),
 }
 
 impl ModelInput {
-    /// The elements: channel, row, column.
-    pub fn planes(&self) -> &[f32] {
-        &self.planes
+    /// Which form it is in.
+    pub const fn form(&self) -> Form {
+        match self {
+            Self::Planes(_) => Form::Planes,
+            Self::Pixels(_) => Form::Pixels,
+        }
+    }
+
+    /// How many numbers it has.
+    pub const fn values(&self) -> usize {
+        match self {
+            Self::Planes(planes) => planes.len(),
+            Self::Pixels(pixels) => pixels.len(),
+        }
+    }
+
+    /// The planes, if it is in this form.
+    pub fn planes(&self) -> Option<&[f32]> {
+        match self {
+            Self::Planes(planes) => Some(planes),
+            Self::Pixels(_) => None,
+        }
+    }
+
+    /// The pixels, if it is in this form.
+    pub fn pixels(&self) -> Option<&[u8]> {
+        match self {
+            Self::Planes(_) => None,
+            Self::Pixels(pixels) => Some(pixels),
+        }
     }
 }
 
 impl Preprocessor {
-    /// A preprocessor for a model that takes `input`.
-    pub fn new(input: &ImageInput) -> Self {
-        Self { input: input.clone(), resizer: Resizer::new() }
+    /// A preprocessor for a model that takes `input` in this form.
+    pub fn new(input: &ImageInput, form: Form) -> Self {
+        Self { input: input.clone(), form, resizer: Resizer::new() }
     }
 
     /// Crops, resizes and normalises one picture.
     pub fn apply(&mut self, image: &DecodedImage) -> ModelInput {
         let pixels = self.resized(image);
-        ModelInput { planes: normalised(&pixels, self.input.mean, self.input.scale) }
+        match self.form {
+            Form::Pixels => ModelInput::Pixels(pixels),
+            Form::Planes => ModelInput::Planes(normalised(&pixels, self.input.mean, self.input.scale)),
+        }
     }
 
     /// Bicubic with a = −0.5 (Catmull–Rom), antialiased, on 8-bit samples, rows before columns and nothing from
@@ -94,6 +148,10 @@ mod tests {
         ImageInput { tensor: "input".into(), side, crop_margin, mean: 127.0, scale: 128.0 }
     }
 
+    fn planes(input: &ImageInput, image: &DecodedImage) -> Vec<f32> {
+        Preprocessor::new(input, Form::Planes).apply(image).planes().expect("planes").to_vec()
+    }
+
     #[test]
     fn the_crop_is_central_and_never_empty() {
         let crop = |w, h, side| Crop::centre(w, h, &input(side, 32));
@@ -123,8 +181,15 @@ mod tests {
         });
         let image = DecodedImage::from_raw(height, width, pixels.collect())?;
         let raw = ImageInput { mean: 0.0, scale: 1.0, ..input(5, 3) };
-        let model_input = Preprocessor::new(&raw).apply(&image);
-        assert_eq!(model_input.planes()[..25], *PILLOW.as_flattened());
+        assert_eq!(planes(&raw, &image)[..25], *PILLOW.as_flattened());
+        Ok(())
+    }
+
+    #[test]
+    fn pixels_stay_as_they_are() -> Result<(), Box<dyn std::error::Error>> {
+        let image = DecodedImage::from_raw(5, 6, [255, 127, 0].repeat(6 * 5))?;
+        let model_input = Preprocessor::new(&input(4, 0), Form::Pixels).apply(&image);
+        assert_eq!(model_input, ModelInput::Pixels([255, 127, 0].repeat(16)));
         Ok(())
     }
 
@@ -132,9 +197,8 @@ mod tests {
     fn planes_are_red_green_blue_and_normalised() -> Result<(), Box<dyn std::error::Error>> {
         let pixels = [255, 127, 0].repeat(6 * 5);
         let image = DecodedImage::from_raw(5, 6, pixels)?;
-        let model_input = Preprocessor::new(&input(4, 0)).apply(&image);
         let plane = |value: f32| vec![value; 16];
-        assert_eq!(model_input.planes(), [plane(1.0), plane(0.0), plane(-127.0 / 128.0)].concat());
+        assert_eq!(planes(&input(4, 0), &image), [plane(1.0), plane(0.0), plane(-127.0 / 128.0)].concat());
         Ok(())
     }
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use crate::backend::linear::{Linear, Side};
-use crate::backend::onnx::{Onnx, OnnxOptions, Runtime};
-use crate::backend::{Backend, BackendError, TensorSpec};
+use crate::backend::onnx::Runtime;
+use crate::backend::{self, Backend, BackendError, Interface, Side, TensorSpec};
 use crate::classify::{OpenError, fits};
-use crate::manifest::{BackendKind, Manifest, Task, VectorTask};
+use crate::manifest::{Manifest, Task, VectorTask};
+use crate::run::RunOptions;
 use crate::tensor::{DataType, Tensor, TensorError};
 
 /// One model, loaded, on one worker.
@@ -54,15 +54,12 @@ impl Vectors {
     ///
     /// # Errors
     /// When a file cannot be read or used, or its tensors are not the manifest's.
-    pub fn open(path: &Path, runtime: Option<&Runtime>, options: OnnxOptions) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, runtime: Option<&Runtime>, options: &RunOptions) -> Result<Self, OpenError> {
         let manifest = Manifest::load(path)?;
         let task = vector(&manifest)?;
         let artefact = task.artefact.read(path.parent().unwrap_or(Path::new(".")))?;
-        let backend: Box<dyn Backend> = match task.backend {
-            BackendKind::Onnx => Box::new(Onnx::load(runtime.ok_or(OpenError::NoRuntime)?, &artefact, options)?),
-            BackendKind::Linear => Box::new(Linear::load(&artefact, &input(&task), &output(&task))?),
-        };
-        Self::new(manifest, backend)
+        let interface = Interface { input: input(&task), output: output(&task), picture: None };
+        Self::new(manifest, backend::load(task.backend, &artefact, &interface, runtime, options)?)
     }
 
     /// A model that runs on `backend`.
@@ -155,7 +152,7 @@ mod tests {
     }
 
     fn open(path: &Path) -> Result<Vectors, OpenError> {
-        Vectors::open(path, None, OnnxOptions::default())
+        Vectors::open(path, None, &RunOptions::default())
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use dropbear_bench::node::Sessions;
 use dropbear_bench::overhead::{Bare, on_every_core};
 use dropbear_model_node::zoo::{GROUP, Zoo};
-use dropbear_models::{Classifier, DecodedImage, OnnxOptions, Runtime};
+use dropbear_models::{Classifier, DecodedImage, RunOptions, Runtime};
 
 /// Pictures in one request batch, and in one run of a model without a node.
 pub(super) const BATCH: usize = 8;
@@ -19,7 +19,7 @@ struct Worker(Vec<Classifier>);
 impl Worker {
     fn open(manifests: &[PathBuf], runtime: &Runtime) -> anyhow::Result<Self> {
         let open = |path: &PathBuf| {
-            let classifier = Classifier::open(path, runtime, OnnxOptions::default());
+            let classifier = Classifier::open(path, Some(runtime), &RunOptions::default());
             Ok(classifier.with_context(|| format!("cannot open {}", path.display()))?.with_top(1))
         };
         Ok(Self(manifests.iter().map(open).collect::<anyhow::Result<_>>()?))

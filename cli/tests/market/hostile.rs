@@ -29,7 +29,7 @@ impl Model for Liar {
 
     fn preparer(&self) {}
 
-    fn open(&self) -> Result<(), ModelError> {
+    fn open(&self, _place: usize) -> Result<(), ModelError> {
         Ok(())
     }
 

@@ -6,24 +6,23 @@ use bytes::Bytes;
 use dropbear_certificates::Digest;
 use dropbear_certificates::policy::RANKS_MAX;
 use dropbear_models::{
-    Classification, Classifier, DecodedImage, ImageClassification, Manifest, ModelInput, OnnxOptions, Preprocessor,
-    Runtime,
+    Classification, Classifier, DecodedImage, ImageClassification, Manifest, ModelInput, Preprocessor, Runtime,
 };
 use dropbear_wire::v1::Tensor;
 
-use super::{Model, ModelCard, ModelError, Output, Unusable, describe};
+use super::{Model, ModelCard, ModelError, Output, Sessions, Unusable, describe};
 
 /// The name of the one input tensor.
 pub const INPUT_NAME: &str = "image";
 
-/// An image classifier on ONNX Runtime.
+/// An image classifier, on whatever backend its manifest names.
 #[derive(Debug)]
 pub struct ImageClassifier {
     card: ModelCard,
     task: ImageClassification,
     manifest: PathBuf,
-    runtime: Runtime,
-    options: OnnxOptions,
+    runtime: Option<Runtime>,
+    sessions: Sessions,
 }
 
 impl ImageClassifier {
@@ -33,10 +32,10 @@ impl ImageClassifier {
         path: &Path,
         manifest: &Manifest,
         task: ImageClassification,
-        runtime: Runtime,
-        options: OnnxOptions,
+        runtime: Option<Runtime>,
+        sessions: Sessions,
     ) -> Self {
-        Self { card: describe(manifest), task, manifest: path.to_owned(), runtime, options }
+        Self { card: describe(manifest), task, manifest: path.to_owned(), runtime, sessions }
     }
 }
 
@@ -50,11 +49,12 @@ impl Model for ImageClassifier {
     }
 
     fn preparer(&self) -> Preprocessor {
-        Preprocessor::new(&self.task.input)
+        Preprocessor::new(&self.task.input, self.sessions.form())
     }
 
-    fn open(&self) -> Result<Classifier, ModelError> {
-        let classifier = Classifier::open(&self.manifest, &self.runtime, self.options).map_err(ModelError::new)?;
+    fn open(&self, place: usize) -> Result<Classifier, ModelError> {
+        let classifier = Classifier::open(&self.manifest, self.runtime.as_ref(), self.sessions.of(place));
+        let classifier = classifier.map_err(ModelError::new)?;
         // The ledger names the version that was read at the start.
         if Digest(classifier.manifest().version_digest()) != self.card.version {
             let path = self.manifest.display();

@@ -32,7 +32,7 @@ impl Model for Identity {
 
     fn preparer(&self) {}
 
-    fn open(&self) -> Result<(), ModelError> {
+    fn open(&self, _place: usize) -> Result<(), ModelError> {
         Ok(())
     }
 

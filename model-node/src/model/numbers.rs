@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use dropbear_certificates::Digest;
-use dropbear_models::{Manifest, OnnxOptions, Runtime, VectorTask, Vectors};
+use dropbear_models::{Manifest, Runtime, VectorTask, Vectors};
 use dropbear_wire::v1::Tensor;
 
-use super::{Model, ModelCard, ModelError, Output, Unusable, describe};
+use super::{Model, ModelCard, ModelError, Output, Sessions, Unusable, describe};
 
 /// A model of numbers, on whatever backend its manifest names.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub struct Numbers {
     task: VectorTask,
     manifest: PathBuf,
     runtime: Option<Runtime>,
-    options: OnnxOptions,
+    sessions: Sessions,
 }
 
 impl Numbers {
@@ -26,9 +26,9 @@ impl Numbers {
         manifest: &Manifest,
         task: VectorTask,
         runtime: Option<Runtime>,
-        options: OnnxOptions,
+        sessions: Sessions,
     ) -> Self {
-        Self { card: describe(manifest), task, manifest: path.to_owned(), runtime, options }
+        Self { card: describe(manifest), task, manifest: path.to_owned(), runtime, sessions }
     }
 }
 
@@ -43,8 +43,9 @@ impl Model for Numbers {
 
     fn preparer(&self) {}
 
-    fn open(&self) -> Result<Vectors, ModelError> {
-        let model = Vectors::open(&self.manifest, self.runtime.as_ref(), self.options).map_err(ModelError::new)?;
+    fn open(&self, place: usize) -> Result<Vectors, ModelError> {
+        let model =
+            Vectors::open(&self.manifest, self.runtime.as_ref(), self.sessions.of(place)).map_err(ModelError::new)?;
         // The ledger names the version that was asked for.
         if Digest(model.manifest().version_digest()) != self.card.version {
             let path = self.manifest.display();
@@ -101,7 +102,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let manifest = Manifest::load(&path).unwrap();
         let dropbear_models::Task::Vector(task) = manifest.task.clone() else { panic!("a regression") };
-        Numbers::new(&path, &manifest, task, None, OnnxOptions::default())
+        Numbers::new(&path, &manifest, task, None, Sessions::default())
     }
 
     fn tensor(datatype: &str, data: &[f32]) -> Tensor {
@@ -114,7 +115,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let model = sum(folder.path());
         let inputs = [model.prepare(&mut (), tensor("FP32", &[1.5, 1.0])).unwrap()];
-        let mut session = model.open().unwrap();
+        let mut session = model.open(0).unwrap();
         assert_eq!(model.infer(&mut session, &inputs), Ok(vec![Output::values(vec![0.5])]));
         let nothing = [model.prepare(&mut (), tensor("FP32", &[-0.0, 0.0])).unwrap()];
         let outputs = model.infer(&mut session, &nothing).unwrap();

@@ -36,7 +36,7 @@ impl Model for Moody {
 
     fn preparer(&self) {}
 
-    fn open(&self) -> Result<(), ModelError> {
+    fn open(&self, _place: usize) -> Result<(), ModelError> {
         self.opened.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -138,8 +138,8 @@ impl Model for Hanging {
 
     fn preparer(&self) {}
 
-    fn open(&self) -> Result<(), ModelError> {
-        self.echo.open()
+    fn open(&self, _place: usize) -> Result<(), ModelError> {
+        self.echo.open(0)
     }
 
     fn prepare(&self, (): &mut (), tensor: Tensor) -> Result<Bytes, Unusable> {
@@ -232,7 +232,7 @@ impl Model for Brittle {
 
     fn preparer(&self) {}
 
-    fn open(&self) -> Result<Explosive, ModelError> {
+    fn open(&self, _place: usize) -> Result<Explosive, ModelError> {
         Ok(Explosive(Arc::clone(&self.1)))
     }
 
@@ -268,7 +268,7 @@ impl Model for Heavy {
 
     fn preparer(&self) {}
 
-    fn open(&self) -> Result<(), ModelError> {
+    fn open(&self, _place: usize) -> Result<(), ModelError> {
         // Ends with an error when the test is over.
         let _ = self.1.lock().unwrap_or_else(PoisonError::into_inner).recv();
         Ok(())

@@ -19,11 +19,9 @@ pub(super) type Loaded = mpsc::Sender<Result<(), ModelError>>;
 /// Starts a worker.
 pub(super) fn spawn<M: Model>(shared: &Arc<Shared<M>>, loaded: Option<Loaded>) -> std::io::Result<()> {
     let mut state = shared.lock();
-    let id = state.next_worker;
-    state.next_worker += 1;
-    state.live.insert(id);
+    let (id, place) = state.enlist();
     drop(state);
-    let live = Live { shared: Arc::clone(shared), id };
+    let live = Live { shared: Arc::clone(shared), id, place };
     std::thread::Builder::new().name("worker".into()).spawn(move || work(&live, loaded)).map(drop)
 }
 
@@ -31,6 +29,7 @@ pub(super) fn spawn<M: Model>(shared: &Arc<Shared<M>>, loaded: Option<Loaded>) -
 struct Live<M: Model> {
     shared: Arc<Shared<M>>,
     id: u64,
+    place: usize,
 }
 
 impl<M: Model> Drop for Live<M> {
@@ -38,7 +37,7 @@ impl<M: Model> Drop for Live<M> {
         let mut state = self.shared.lock();
         state.hung.remove(&self.id);
         state.runs.remove(&self.id);
-        let died = state.live.remove(&self.id) && std::thread::panicking();
+        let died = state.live.remove(&self.id).is_some() && std::thread::panicking();
         drop(state);
         if died {
             error!(worker = self.id, "a worker died; replacing it");
@@ -52,7 +51,7 @@ impl<M: Model> Live<M> {
     /// The worker begins something that may take `limit`; whether it is still wanted.
     fn begin(&self, limit: Duration) -> bool {
         let mut state = self.shared.lock();
-        let wanted = state.live.contains(&self.id);
+        let wanted = state.live.contains_key(&self.id);
         if wanted {
             let run = state.runs.entry(self.id);
             let run = run.or_insert(Run { since: Instant::now(), limit, replies: Vec::new() });
@@ -114,7 +113,7 @@ impl<M: Model> Worker<'_, M> {
         if self.session.is_none() {
             self.begin(self.live.shared.timeouts.load)?;
             let model = &self.live.shared.model;
-            let session = catch_unwind(AssertUnwindSafe(|| model.open()));
+            let session = catch_unwind(AssertUnwindSafe(|| model.open(self.live.place)));
             let panicked = || Err(ModelError("the model panicked while loading".into()));
             self.session = Some(session.unwrap_or_else(|_| panicked())?);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use dropbear_models::{Classifier, DecodedImage, OnnxOptions, Runtime};
+use dropbear_models::{Classifier, DecodedImage, RunOptions, Runtime};
 use serde::Deserialize;
 
 use super::error::{ZooError, io};
@@ -103,7 +103,7 @@ fn answers(zoo: &Zoo, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Vec<Mode
     for name in zoo.models() {
         progress(Progress::Running { model: name });
         let path = zoo.manifest_path(name)?;
-        let mut model = Classifier::open(&path, &runtime, OnnxOptions::default())?;
+        let mut model = Classifier::open(&path, Some(&runtime), &RunOptions::default())?;
         let mut checks = Vec::new();
         for (photo, image) in photos.iter().zip(&images) {
             let answer = &model.classify(std::slice::from_ref(image))?[0];

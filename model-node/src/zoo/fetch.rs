@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
-use dropbear_models::convert::{Variant, efficientnet_lite_to_onnx};
+use dropbear_models::convert::{EfficientNetLite, Variant};
 use tempfile::TempDir;
 
 use super::error::{ZooError, io};
@@ -183,8 +183,9 @@ fn convert(
             continue;
         }
         progress(Progress::Converting { model: model.name });
-        let bytes = efficientnet_lite_to_onnx(checkpoint, variant, model.precision)
+        let weights = EfficientNetLite::from_checkpoint(checkpoint, variant, model.precision)
             .map_err(|source| ZooError::Convert { model: model.name, source })?;
+        let bytes = weights.to_onnx();
         let (expected, got) = artefact.digests(&bytes);
         if expected != got {
             return Err(ZooError::Digest { file: artefact.path, expected, got });

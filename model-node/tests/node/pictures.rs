@@ -8,6 +8,7 @@ use dropbear_certificates::Vote;
 use dropbear_certificates::request::{Field, output_commitment};
 use dropbear_model_node::zoo::{FetchOptions, Zoo, cache_directory};
 use dropbear_model_node::{Node, NodeConfig};
+use dropbear_models::{Device, Precision};
 use dropbear_wire::v1::Tensor;
 
 use crate::market::{GROUP, Market, OWNER, write_genesis_and_key};
@@ -33,6 +34,8 @@ fn config(market: &Market, zoo: &Zoo) -> NodeConfig {
         data_dir: market.data_dir().join("data"),
         workers: 2,
         intra_threads: 1,
+        devices: vec![Device::Cpu],
+        precision: Precision::Fp32,
         decode_threads: 2,
         batch_size_max: 8,
         batch_delay_us: 0,

@@ -3,8 +3,8 @@
 //! The artefact is little-endian `f32`: the matrix row by row, one row per output, then the bias. Sums are taken in
 //! double precision, in the order of the inputs: the result is the same on every machine and in every batch.
 
-use super::{Backend, BackendError, Description, TensorSpec};
-use crate::tensor::{DataType, Tensor};
+use super::{Backend, BackendError, Description, Side};
+use crate::tensor::Tensor;
 
 /// y = W x + b.
 #[derive(Clone, Debug)]
@@ -13,26 +13,6 @@ pub struct Linear {
     /// Row by row.
     weights: Vec<f32>,
     bias: Vec<f32>,
-}
-
-/// What one end of a matrix is called, and the dimensions of one item there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Side {
-    /// The tensor's name.
-    pub tensor: String,
-    /// Its dimensions without the batch.
-    pub shape: Vec<usize>,
-}
-
-impl Side {
-    fn values(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    fn spec(&self) -> TensorSpec {
-        let shape = std::iter::once(None).chain(self.shape.iter().copied().map(Some)).collect();
-        TensorSpec { name: self.tensor.clone(), data_type: DataType::Fp32, shape }
-    }
 }
 
 impl Linear {

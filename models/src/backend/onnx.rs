@@ -11,20 +11,8 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 
 use super::{Backend, BackendError, Description, TensorSpec};
+use crate::run::RunOptions;
 use crate::tensor::{DataType, Tensor, TensorData};
-
-/// How one session may use the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OnnxOptions {
-    /// Threads that share one operator's work. One is best where several workers share the cores.
-    pub intra_threads: usize,
-}
-
-impl Default for OnnxOptions {
-    fn default() -> Self {
-        Self { intra_threads: 1 }
-    }
-}
 
 /// One ONNX Runtime session: one model, one worker.
 #[derive(Debug)]
@@ -38,7 +26,7 @@ impl Onnx {
     ///
     /// # Errors
     /// [`BackendError::Artefact`] where ONNX Runtime refuses the model, or the model has inputs that are not tensors.
-    pub fn load(runtime: &Runtime, artefact: &[u8], options: OnnxOptions) -> Result<Self, BackendError> {
+    pub fn load(runtime: &Runtime, artefact: &[u8], options: &RunOptions) -> Result<Self, BackendError> {
         let session = session(runtime, artefact, options).map_err(|reason| BackendError::Artefact { reason })?;
         let description = Description { inputs: specs(session.inputs())?, outputs: specs(session.outputs())? };
         Ok(Self { session, description })
@@ -66,7 +54,7 @@ impl Backend for Onnx {
 }
 
 /// Idle threads block instead of spinning: other models and the node itself want the same cores.
-fn session(runtime: &Runtime, artefact: &[u8], options: OnnxOptions) -> Result<Session, String> {
+fn session(runtime: &Runtime, artefact: &[u8], options: &RunOptions) -> Result<Session, String> {
     let mut builder = Session::builder(runtime.environment())
         .map_err(|e| e.to_string())?
         .with_optimization_level(GraphOptimizationLevel::All)

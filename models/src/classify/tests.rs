@@ -76,7 +76,7 @@ fn scores_that_are_no_numbers_are_an_error() -> Result<(), Box<dyn std::error::E
 fn inputs_of_another_model_are_refused() -> Result<(), Box<dyn std::error::Error>> {
     let manifest = Manifest::parse(MANIFEST)?;
     let mut classifier = Classifier::new(manifest, ChannelMeans::boxed(None))?;
-    let foreign = ModelInput { planes: vec![0.0; 27] };
+    let foreign = ModelInput::Planes(vec![0.0; 27]);
     assert!(matches!(classifier.classify_inputs(&[foreign]), Err(ClassifyError::Foreign { .. })));
     Ok(())
 }

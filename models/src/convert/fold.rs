@@ -11,10 +11,10 @@ pub(super) struct BatchNorm {
     pub(super) variance: Vec<f32>,
 }
 
-/// A convolution with a bias.
+/// A layer's weight and bias.
 pub(super) struct Folded {
     pub(super) weight: Weights,
-    pub(super) bias: Vec<f32>,
+    pub(super) bias: Weights,
 }
 
 /// Folds `norm` into `weight`, whose first dimension is the output channel. Computed in double precision and rounded
@@ -35,7 +35,7 @@ pub(super) fn fold(mut weight: Weights, norm: &BatchNorm, epsilon: f64, layer: &
     if !(weight.elements.iter().chain(&bias)).all(|element| element.is_finite()) {
         return Err(ConvertError::NotFinite { name: layer.into() });
     }
-    Ok(Folded { weight, bias })
+    Ok(Folded { weight, bias: Weights { shape: vec![bias.len()], elements: bias } })
 }
 
 #[cfg(test)]
@@ -54,7 +54,7 @@ mod tests {
             let normalised = (dot(&weight.elements) - norm.mean[channel]) / (norm.variance[channel] + 1.0).sqrt()
                 * norm.gain[channel]
                 + norm.shift[channel];
-            assert_eq!(dot(&folded.weight.elements) + folded.bias[channel], normalised);
+            assert_eq!(dot(&folded.weight.elements) + folded.bias.elements[channel], normalised);
         }
         Ok(())
     }

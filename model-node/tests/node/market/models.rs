@@ -48,7 +48,7 @@ impl<F: Fn(&[Bytes]) -> Result<Vec<Output>, ModelError> + Send + Sync + 'static>
 
     fn preparer(&self) {}
 
-    fn open(&self) -> Result<(), ModelError> {
+    fn open(&self, _place: usize) -> Result<(), ModelError> {
         Ok(())
     }
 
@@ -91,7 +91,7 @@ impl Model for Redness {
 
     fn preparer(&self) {}
 
-    fn open(&self) -> Result<(), ModelError> {
+    fn open(&self, _place: usize) -> Result<(), ModelError> {
         Ok(())
     }
 
@@ -124,7 +124,7 @@ impl Model for Broken {
 
     fn preparer(&self) {}
 
-    fn open(&self) -> Result<(), ModelError> {
+    fn open(&self, _place: usize) -> Result<(), ModelError> {
         Err(ModelError("truncated".into()))
     }
 
