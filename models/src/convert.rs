@@ -9,6 +9,8 @@ mod onnx_file;
 mod pickle;
 mod round;
 mod to_onnx;
+mod to_torchscript;
+mod torchscript_file;
 mod weighted;
 
 use thiserror::Error;
@@ -77,5 +79,10 @@ impl EfficientNetLite {
     /// An ONNX model (operator set 13) with input `input` `[N, 3, side, side]` and output `logits` `[N, 1000]`.
     pub fn to_onnx(&self) -> Vec<u8> {
         to_onnx::write(self)
+    }
+
+    /// A TorchScript module whose `forward` takes `[N, 3, side, side]` and returns `[N, 1000]`.
+    pub fn to_torchscript(&self) -> Vec<u8> {
+        to_torchscript::write(self)
     }
 }
