@@ -132,7 +132,7 @@ impl Crop {
     }
 }
 
-/// Whole pictures of one size, one after the other, would be mixed up: one at a time.
+/// The planes of one picture.
 pub(crate) fn normalised(rgb: &[u8], mean: f32, scale: f32) -> Vec<f32> {
     let mut planes = Vec::with_capacity(rgb.len());
     for channel in 0..3 {

@@ -208,3 +208,67 @@ fn owned(value: &DynValue) -> Result<Tensor, BackendError> {
 fn failed(reason: impl ToString) -> BackendError {
     BackendError::Failed { reason: reason.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::backend::{Side, cuda};
+
+    /// The model has input `input` `[N, 3, 224, 224]` and output `logits` `[N, 1000]`. On machines with a GPU there is
+    /// `examples/gpu_check.rs`.
+    #[test]
+    #[ignore = "needs ONNX Runtime and a model: DROPBEAR_TEST_ONNXRUNTIME, DROPBEAR_TEST_ONNX_MODEL; alone"]
+    fn without_a_gpu_a_model_runs_on_the_cpu_only_where_that_is_named() -> Result<(), Box<dyn std::error::Error>> {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).ok_or(format!("{name} is not set"));
+        let runtime = Runtime::load(&variable("DROPBEAR_TEST_ONNXRUNTIME")?)?;
+        let artefact = std::fs::read(variable("DROPBEAR_TEST_ONNX_MODEL")?)?;
+        let by = Normalisation { mean: 127.0, scale: 128.0 };
+        let interface = Interface {
+            input: Side { tensor: "input".into(), shape: vec![3, 224, 224] },
+            output: Side { tensor: "logits".into(), shape: vec![1000] },
+            picture: Some(by),
+        };
+        let load = |device, providers: &[Provider]| {
+            let options = RunOptions { device, providers: providers.to_vec(), ..RunOptions::default() };
+            Onnx::load(&runtime, &artefact, &interface, &options)
+        };
+        if cuda::device_count().is_ok() {
+            return Ok(());
+        }
+        let refused = load(Device::Cuda(0), &[]).map(|_| ());
+        assert!(
+            matches!(&refused, Err(BackendError::Unavailable { reason }) if reason.contains("driver")),
+            "{refused:?}"
+        );
+
+        let mut instead = load(Device::Cuda(0), &[Provider::Cuda, Provider::Cpu])?;
+        assert_eq!((instead.provider(), instead.passed_over().len()), (Provider::Cpu, 1));
+        println!("{:?}", instead.passed_over());
+        let pixels: Vec<u8> = (0..2 * 224 * 224 * 3).map(|i| (i * 7 % 256) as u8).collect();
+        let pictures = Tensor::new(vec![2, 224, 224, 3], TensorData::Uint8(pixels))?;
+        let got = instead.infer(std::slice::from_ref(&pictures))?;
+        let mut cpu = load(Device::Cpu, &[])?;
+        assert!(matches!(cpu.infer(std::slice::from_ref(&pictures)), Err(BackendError::Input { .. })));
+        assert_eq!(got, cpu.infer(&[planes(&pictures, by)?])?);
+        Ok(())
+    }
+
+    /// What ONNX Runtime itself says is passed on, and names what is missing.
+    #[test]
+    #[ignore = "needs ONNX Runtime and a model: DROPBEAR_TEST_ONNXRUNTIME, DROPBEAR_TEST_ONNX_MODEL; alone"]
+    fn a_library_without_the_provider_says_so() -> Result<(), Box<dyn std::error::Error>> {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).ok_or(format!("{name} is not set"));
+        let runtime = Runtime::load(&variable("DROPBEAR_TEST_ONNXRUNTIME")?)?;
+        let artefact = std::fs::read(variable("DROPBEAR_TEST_ONNX_MODEL")?)?;
+        let options = RunOptions { device: Device::Cuda(0), ..RunOptions::default() };
+        for provider in [Provider::Cuda, Provider::Tensorrt] {
+            match provider::attempt(&runtime, &artefact, &options, &[provider]) {
+                Err(reason) => assert!(reason.contains("not enabled") || reason.contains("Failed to load"), "{reason}"),
+                Ok(_) => assert!(cuda::device_count().is_ok(), "a session on a GPU that is not there"),
+            }
+        }
+        Ok(())
+    }
+}

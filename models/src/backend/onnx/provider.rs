@@ -81,6 +81,19 @@ fn preload(options: &RunOptions) -> Result<(), BackendError> {
         .map_err(|error| BackendError::Unavailable { reason: error.to_string() })
 }
 
+#[cfg(test)]
+pub(super) fn attempt(
+    runtime: &Runtime,
+    artefact: &[u8],
+    options: &RunOptions,
+    providers: &[Provider],
+) -> Result<Session, String> {
+    session(runtime, artefact, options, providers).map_err(|refused| match refused {
+        Refused::Artefact(reason) => format!("(at the artefact) {reason}"),
+        Refused::Provider(reason) => reason,
+    })
+}
+
 enum Refused {
     /// The provider is not in the library, or lacks what it needs.
     Provider(String),
