@@ -1,5 +1,6 @@
 //! What runs a model: a small trait, and the backends that live in this process.
 
+pub mod cuda;
 pub mod identity;
 pub mod linear;
 pub mod onnx;
@@ -138,7 +139,7 @@ pub fn load(
     Ok(match kind {
         BackendKind::Onnx => {
             let runtime = runtime.ok_or(BackendError::NoRuntime)?;
-            Box::new(onnx::Onnx::load(runtime, artefact, options)?)
+            Box::new(onnx::Onnx::load(runtime, artefact, interface, options)?)
         }
         BackendKind::Linear => Box::new(linear::Linear::load(artefact, &interface.input, &interface.output)?),
     })

@@ -25,6 +25,7 @@ pub mod store;
 pub mod tensor;
 pub mod vector;
 
+pub use backend::cuda::Gpu;
 pub use backend::identity::Identity;
 pub use backend::linear::Linear;
 pub use backend::onnx::{Onnx, Runtime, RuntimeError};
@@ -35,7 +36,7 @@ pub use image::{DecodedImage, ImageError};
 pub use labels::{Labels, LabelsError};
 pub use manifest::{Artefact, ImageClassification, ImageInput, Manifest, ManifestError, Task, VectorKind, VectorTask};
 pub use preprocess::{Form, ModelInput, Preprocessor};
-pub use run::{Device, Precision, RunOptions};
+pub use run::{Device, Precision, Provider, ProviderOptions, RunOptions};
 pub use store::{Store, StoreError, Stored};
 pub use tensor::{DataType, Tensor, TensorData, TensorError};
 pub use vector::{VectorError, Vectors};

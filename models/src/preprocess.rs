@@ -132,7 +132,8 @@ impl Crop {
     }
 }
 
-fn normalised(rgb: &[u8], mean: f32, scale: f32) -> Vec<f32> {
+/// The planes of one picture.
+pub(crate) fn normalised(rgb: &[u8], mean: f32, scale: f32) -> Vec<f32> {
     let mut planes = Vec::with_capacity(rgb.len());
     for channel in 0..3 {
         planes.extend((rgb.chunks_exact(3)).map(|pixel| (f32::from(pixel[channel]) - mean) / scale));

@@ -1,6 +1,7 @@
 //! How a model is run: where, on how many threads, in which precision.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -15,12 +16,62 @@ pub struct RunOptions {
     pub intra_threads: usize,
     /// What it computes in.
     pub precision: Precision,
+    /// What ONNX Runtime computes with: the first of these that works, and those after it for what the first cannot. None:
+    /// what suits the device.
+    pub providers: Vec<Provider>,
+    /// How those are set up.
+    pub provider_options: ProviderOptions,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { device: Device::Cpu, intra_threads: 1, precision: Precision::Fp32 }
+        Self {
+            device: Device::Cpu,
+            intra_threads: 1,
+            precision: Precision::Fp32,
+            providers: Vec::new(),
+            provider_options: ProviderOptions::default(),
+        }
     }
+}
+
+/// What ONNX Runtime computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// NVIDIA TensorRT: builds an engine for the device when it first meets a shape, which takes minutes.
+    Tensorrt,
+    /// NVIDIA CUDA and cuDNN.
+    Cuda,
+    /// The processor. A model that is to run on a GPU runs here only where this is named.
+    Cpu,
+}
+
+/// How ONNX Runtime's providers for GPUs are set up. As TOML, each field may be left out:
+///
+/// ```toml
+/// tf32 = false
+/// prefer_nhwc = false
+/// cuda_graph = false
+/// engine_cache = "data/engines"
+/// cuda_libraries = "/opt/nvidia/cu13/lib"
+/// cudnn_libraries = "/opt/nvidia/cudnn/lib"
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderOptions {
+    /// CUDA: round what is multiplied to TF32, which is faster and less exact.
+    pub tf32: bool,
+    /// CUDA: lay channels out last where it can.
+    pub prefer_nhwc: bool,
+    /// Record the work of each batch size and replay it. For models that run wholly on the GPU, on one worker per process.
+    pub cuda_graph: bool,
+    /// TensorRT: where its engines are kept; if not set, they are built anew whenever a model is loaded.
+    pub engine_cache: Option<PathBuf>,
+    /// The folder of `libcudart.so.13`, `libcublas.so.13`, `libcufft.so.12` and so on, if the loader does not find them.
+    pub cuda_libraries: Option<PathBuf>,
+    /// The folder of `libcudnn.so.9` and its parts, if the loader does not find them.
+    pub cudnn_libraries: Option<PathBuf>,
 }
 
 /// A device that runs models. Written `cpu`, `cuda` (the first GPU) or `cuda:N`.
@@ -105,9 +156,37 @@ impl fmt::Display for Precision {
     }
 }
 
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tensorrt => "tensorrt",
+            Self::Cuda => "cuda",
+            Self::Cpu => "cpu",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn providers_and_their_options_are_read_from_toml() -> Result<(), toml::de::Error> {
+        #[derive(Deserialize)]
+        struct File {
+            providers: Vec<Provider>,
+            options: ProviderOptions,
+        }
+        let file: File = toml::from_str(
+            "providers = [\"tensorrt\", \"cuda\", \"cpu\"]\noptions = { tf32 = true, engine_cache = \"engines\" }",
+        )?;
+        assert_eq!(file.providers, [Provider::Tensorrt, Provider::Cuda, Provider::Cpu]);
+        let expected =
+            ProviderOptions { tf32: true, engine_cache: Some("engines".into()), ..ProviderOptions::default() };
+        assert_eq!(file.options, expected);
+        assert!(toml::from_str::<ProviderOptions>("nhwc = true").is_err());
+        Ok(())
+    }
 
     #[test]
     fn devices_are_written_as_they_are_read() {

@@ -1,17 +1,32 @@
 //! ONNX Runtime, loaded at run time: building needs no native library, and an owner brings the flavour they have.
+//!
+//! On GPUs that is the build of `onnxruntime-gpu`: `libonnxruntime_providers_shared.so`, `libonnxruntime_providers_cuda.so`
+//! and, for TensorRT, `libonnxruntime_providers_tensorrt.so` lie beside `libonnxruntime.so`. They need the driver, and
+//! CUDA 13 (`libcudart.so.13`, `libcublas.so.13`, `libcublasLt.so.13`, `libcurand.so.10`, `libcufft.so.12`,
+//! `libnvrtc.so.13`) and cuDNN 9 (`libcudnn.so.9` and its parts), which the loader must find: installed with the system,
+//! named in `LD_LIBRARY_PATH`, or in [`ProviderOptions`](crate::run::ProviderOptions). A model that is to run on a GPU never
+//! runs on the CPU instead, nor does any part of it, unless `cpu` is among its providers.
+//!
+//! Pictures go to GPUs as pixels and are normalised there, in our own kernel; the session reads them where they lie.
 
+#[expect(unsafe_code, reason = "a session is given places on a device, which only their owner knows to be right")]
+mod bound;
+mod provider;
 mod runtime;
+mod staging;
 
 pub use runtime::{Runtime, RuntimeError};
 
 use std::borrow::Cow;
 
-use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 
-use super::{Backend, BackendError, Description, TensorSpec};
-use crate::run::RunOptions;
+use self::staging::Staging;
+use super::cuda::Gpu;
+use super::{Backend, BackendError, Description, Interface, Normalisation, TensorSpec};
+use crate::preprocess::normalised;
+use crate::run::{Device, Provider, RunOptions};
 use crate::tensor::{DataType, Tensor, TensorData};
 
 /// One ONNX Runtime session: one model, one worker.
@@ -19,27 +34,64 @@ use crate::tensor::{DataType, Tensor, TensorData};
 pub struct Onnx {
     session: Session,
     description: Description,
+    provider: Provider,
+    passed_over: Vec<String>,
+    /// Pixels are made into planes here, not by whoever calls.
+    pictures: Option<Pictures>,
+}
+
+/// Where pixels are made into planes.
+#[derive(Debug)]
+enum Pictures {
+    /// Here, for a session that came to run on the CPU after all.
+    Host(Normalisation),
+    /// On the GPU.
+    Device(Box<Staging>),
 }
 
 impl Onnx {
     /// Loads an ONNX model from memory, so that the bytes whose digest was checked are the bytes that run.
     ///
     /// # Errors
-    /// [`BackendError::Artefact`] where ONNX Runtime refuses the model, or the model has inputs that are not tensors.
-    pub fn load(runtime: &Runtime, artefact: &[u8], options: &RunOptions) -> Result<Self, BackendError> {
-        let session = session(runtime, artefact, options).map_err(|reason| BackendError::Artefact { reason })?;
-        let description = Description { inputs: specs(session.inputs())?, outputs: specs(session.outputs())? };
-        Ok(Self { session, description })
+    /// [`BackendError::Artefact`] where ONNX Runtime refuses the model, or the model has inputs that are not tensors;
+    /// [`BackendError::Unavailable`] where none of the providers works.
+    pub fn load(
+        runtime: &Runtime,
+        artefact: &[u8],
+        interface: &Interface,
+        options: &RunOptions,
+    ) -> Result<Self, BackendError> {
+        let provider::Opened { session, provider, passed_over } = provider::open(runtime, artefact, options)?;
+        let mut description = Description { inputs: specs(session.inputs())?, outputs: specs(session.outputs())? };
+        let pictures = match (options.device, interface.picture, side(&description)) {
+            (Device::Cuda(number), Some(by), Some(side)) => {
+                description.inputs[0].data_type = DataType::Uint8;
+                description.inputs[0].shape[1..].copy_from_slice(&[Some(side), Some(side), Some(3)]);
+                Some(match provider {
+                    Provider::Cpu => Pictures::Host(by),
+                    Provider::Cuda | Provider::Tensorrt => {
+                        let graph = options.provider_options.cuda_graph;
+                        let staging = Staging::new(Gpu::open(number)?, side, by, &description.outputs, graph)?;
+                        Pictures::Device(Box::new(staging))
+                    }
+                })
+            }
+            _ => None,
+        };
+        Ok(Self { session, description, provider, passed_over, pictures })
     }
-}
 
-impl Backend for Onnx {
-    fn describe(&self) -> &Description {
-        &self.description
+    /// What the session runs on.
+    pub fn provider(&self) -> Provider {
+        self.provider
     }
 
-    fn infer(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, BackendError> {
-        self.description.check_inputs(inputs)?;
+    /// Providers that were wanted more, and why each is not used.
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
+    }
+
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, BackendError> {
         let named = (self.description.inputs.iter().zip(inputs))
             .map(|(spec, tensor)| Ok((Cow::from(spec.name.as_str()), borrowed(tensor)?)))
             .collect::<Result<Vec<_>, BackendError>>()?;
@@ -53,21 +105,51 @@ impl Backend for Onnx {
     }
 }
 
-/// Idle threads block instead of spinning: other models and the node itself want the same cores.
-fn session(runtime: &Runtime, artefact: &[u8], options: &RunOptions) -> Result<Session, String> {
-    let mut builder = Session::builder(runtime.environment())
-        .map_err(|e| e.to_string())?
-        .with_optimization_level(GraphOptimizationLevel::All)
-        .map_err(|e| e.to_string())?
-        .with_intra_threads(options.intra_threads.max(1))
-        .map_err(|e| e.to_string())?
-        .with_inter_threads(1)
-        .map_err(|e| e.to_string())?
-        .with_intra_op_spinning(false)
-        .map_err(|e| e.to_string())?
-        .with_inter_op_spinning(false)
-        .map_err(|e| e.to_string())?;
-    builder.commit_from_memory(artefact).map_err(|e| e.to_string())
+impl Backend for Onnx {
+    fn describe(&self) -> &Description {
+        &self.description
+    }
+
+    fn infer(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, BackendError> {
+        self.description.check_inputs(inputs)?;
+        match (&mut self.pictures, inputs) {
+            (Some(Pictures::Device(staging)), [pictures]) => {
+                let Description { inputs, outputs } = &self.description;
+                let (pixels, [count, _]) = pixels(pictures)?;
+                staging.infer(&mut self.session, &inputs[0].name, outputs, pixels, count)
+            }
+            (Some(Pictures::Host(by)), [pictures]) => {
+                let planes = planes(pictures, *by)?;
+                self.run(&[planes])
+            }
+            _ => self.run(inputs),
+        }
+    }
+}
+
+/// The side of the pictures whose planes are the model's only input.
+fn side(description: &Description) -> Option<usize> {
+    match description.inputs.as_slice() {
+        [TensorSpec { data_type: DataType::Fp32, shape, .. }] => match shape.as_slice() {
+            [_, Some(3), Some(height), Some(width)] if height == width => Some(*height),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The pixels of `[count, side, side, 3]`, count and side.
+fn pixels(pictures: &Tensor) -> Result<(&[u8], [usize; 2]), BackendError> {
+    match (pictures.data(), pictures.shape()) {
+        (TensorData::Uint8(pixels), &[count, side, ..]) if count > 0 => Ok((pixels, [count, side])),
+        _ => Err(BackendError::Input { reason: "there are no pictures".into() }),
+    }
+}
+
+fn planes(pictures: &Tensor, by: Normalisation) -> Result<Tensor, BackendError> {
+    let (pixels, [count, side]) = pixels(pictures)?;
+    let planes = pixels.chunks_exact(3 * side * side).flat_map(|picture| normalised(picture, by.mean, by.scale));
+    Tensor::fp32(vec![count, 3, side, side], planes.collect()).map_err(failed)
 }
 
 fn specs(outlets: &[Outlet]) -> Result<Vec<TensorSpec>, BackendError> {
@@ -125,4 +207,68 @@ fn owned(value: &DynValue) -> Result<Tensor, BackendError> {
 
 fn failed(reason: impl ToString) -> BackendError {
     BackendError::Failed { reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::backend::{Side, cuda};
+
+    /// The model has input `input` `[N, 3, 224, 224]` and output `logits` `[N, 1000]`. On machines with a GPU there is
+    /// `examples/gpu_check.rs`.
+    #[test]
+    #[ignore = "needs ONNX Runtime and a model: DROPBEAR_TEST_ONNXRUNTIME, DROPBEAR_TEST_ONNX_MODEL; alone"]
+    fn without_a_gpu_a_model_runs_on_the_cpu_only_where_that_is_named() -> Result<(), Box<dyn std::error::Error>> {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).ok_or(format!("{name} is not set"));
+        let runtime = Runtime::load(&variable("DROPBEAR_TEST_ONNXRUNTIME")?)?;
+        let artefact = std::fs::read(variable("DROPBEAR_TEST_ONNX_MODEL")?)?;
+        let by = Normalisation { mean: 127.0, scale: 128.0 };
+        let interface = Interface {
+            input: Side { tensor: "input".into(), shape: vec![3, 224, 224] },
+            output: Side { tensor: "logits".into(), shape: vec![1000] },
+            picture: Some(by),
+        };
+        let load = |device, providers: &[Provider]| {
+            let options = RunOptions { device, providers: providers.to_vec(), ..RunOptions::default() };
+            Onnx::load(&runtime, &artefact, &interface, &options)
+        };
+        if cuda::device_count().is_ok() {
+            return Ok(());
+        }
+        let refused = load(Device::Cuda(0), &[]).map(|_| ());
+        assert!(
+            matches!(&refused, Err(BackendError::Unavailable { reason }) if reason.contains("driver")),
+            "{refused:?}"
+        );
+
+        let mut instead = load(Device::Cuda(0), &[Provider::Cuda, Provider::Cpu])?;
+        assert_eq!((instead.provider(), instead.passed_over().len()), (Provider::Cpu, 1));
+        println!("{:?}", instead.passed_over());
+        let pixels: Vec<u8> = (0..2 * 224 * 224 * 3).map(|i| (i * 7 % 256) as u8).collect();
+        let pictures = Tensor::new(vec![2, 224, 224, 3], TensorData::Uint8(pixels))?;
+        let got = instead.infer(std::slice::from_ref(&pictures))?;
+        let mut cpu = load(Device::Cpu, &[])?;
+        assert!(matches!(cpu.infer(std::slice::from_ref(&pictures)), Err(BackendError::Input { .. })));
+        assert_eq!(got, cpu.infer(&[planes(&pictures, by)?])?);
+        Ok(())
+    }
+
+    /// What ONNX Runtime itself says is passed on, and names what is missing.
+    #[test]
+    #[ignore = "needs ONNX Runtime and a model: DROPBEAR_TEST_ONNXRUNTIME, DROPBEAR_TEST_ONNX_MODEL; alone"]
+    fn a_library_without_the_provider_says_so() -> Result<(), Box<dyn std::error::Error>> {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).ok_or(format!("{name} is not set"));
+        let runtime = Runtime::load(&variable("DROPBEAR_TEST_ONNXRUNTIME")?)?;
+        let artefact = std::fs::read(variable("DROPBEAR_TEST_ONNX_MODEL")?)?;
+        let options = RunOptions { device: Device::Cuda(0), ..RunOptions::default() };
+        for provider in [Provider::Cuda, Provider::Tensorrt] {
+            match provider::attempt(&runtime, &artefact, &options, &[provider]) {
+                Err(reason) => assert!(reason.contains("not enabled") || reason.contains("Failed to load"), "{reason}"),
+                Ok(_) => assert!(cuda::device_count().is_ok(), "a session on a GPU that is not there"),
+            }
+        }
+        Ok(())
+    }
 }
