@@ -1,11 +1,12 @@
 //! ONNX Runtime, loaded at run time: building needs no native library, and an owner brings the flavour they have.
 //!
 //! On GPUs that is the build of `onnxruntime-gpu`: `libonnxruntime_providers_shared.so`, `libonnxruntime_providers_cuda.so`
-//! and, for TensorRT, `libonnxruntime_providers_tensorrt.so` lie beside `libonnxruntime.so`. They need the driver, and
-//! CUDA 13 (`libcudart.so.13`, `libcublas.so.13`, `libcublasLt.so.13`, `libcurand.so.10`, `libcufft.so.12`,
-//! `libnvrtc.so.13`) and cuDNN 9 (`libcudnn.so.9` and its parts), which the loader must find: installed with the system,
-//! named in `LD_LIBRARY_PATH`, or in [`ProviderOptions`](crate::run::ProviderOptions). A model that is to run on a GPU never
-//! runs on the CPU instead, nor does any part of it, unless `cpu` is among its providers.
+//! and, for TensorRT, `libonnxruntime_providers_tensorrt.so` lie beside `libonnxruntime.so`. They need the driver, CUDA 13
+//! (`libcudart.so.13`, `libcublas.so.13`, `libcublasLt.so.13`, `libcurand.so.10`; for our kernels `libnvrtc.so.13`), and,
+//! not before a model first uses them, `libcufft.so.12` and cuDNN 9 (`libcudnn.so.9` and its parts). The loader must find
+//! all of them: installed with the system, named in `LD_LIBRARY_PATH`, or in
+//! [`ProviderOptions`](crate::run::ProviderOptions). A model that is to run on a GPU never runs on the CPU instead, nor does
+//! any part of it, unless `cpu` is among its providers.
 //!
 //! Pictures go to GPUs as pixels and are normalised there, in our own kernel; the session reads them where they lie.
 
