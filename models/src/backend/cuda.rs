@@ -10,6 +10,7 @@
 //! [`Gpu::finish`] waits for all of it; reading results waits by itself.
 
 mod compiler;
+pub mod network;
 #[expect(unsafe_code, reason = "the driver's interface is C: memory, copies and launches are checked here, once")]
 mod raw;
 
@@ -40,6 +41,12 @@ pub trait Plane: Element + raw::Plane {}
 
 impl Plane for f32 {}
 impl Plane for f16 {}
+
+/// Numbers that feature maps consist of.
+pub trait Feature: Element + raw::Feature {}
+
+impl Feature for f32 {}
+impl Feature for f16 {}
 
 /// One stream of work on one GPU.
 #[derive(Debug)]
@@ -288,7 +295,8 @@ mod tests {
         for capability in [80, 90] {
             let ptx = compile(Target::Ptx(capability))?;
             let ptx = std::str::from_utf8(&ptx).expect("PTX is text");
-            for kernel in raw::KERNELS {
+            let layers = raw::LAYERS.iter().flat_map(|layer| raw::FORMS.map(|form| format!("{layer}_{form}")));
+            for kernel in raw::KERNELS.map(str::to_owned).into_iter().chain(layers) {
                 assert!(ptx.contains(&format!(".entry {kernel}(")), "{kernel}");
             }
             assert!(ptx.contains(&format!(".target sm_{capability}")), "{ptx}");

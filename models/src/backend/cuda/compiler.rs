@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{BackendError, guarded, raw, unavailable};
 
-const SOURCE: &str = include_str!("kernels.cu");
+const SOURCE: &str = concat!(include_str!("kernels.cu"), include_str!("network.cu"));
 
 /// What the kernels are compiled to; the number is a compute capability, times ten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

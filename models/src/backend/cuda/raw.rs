@@ -1,5 +1,9 @@
 //! The driver and NVRTC, as they are. Callers check lengths; what is checked here is that memory and stream belong together.
 
+mod layers;
+mod products;
+
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::Arc;
 
@@ -13,6 +17,9 @@ use half::f16;
 
 use super::Facts;
 use crate::backend::Normalisation;
+
+pub(super) use layers::{FORMS, Feature, GROUP, Graph, LAYERS, STEM_CHANNELS, Window};
+pub(super) use products::{Products, Shape, has_products};
 
 pub(super) const KERNELS: [&str; 3] = ["normalise_fp32", "normalise_fp16", "rank_fp32"];
 /// Threads of a block that normalises; each takes four pixels.
@@ -52,6 +59,8 @@ pub struct Kernels {
     normalise_fp32: CudaFunction,
     normalise_fp16: CudaFunction,
     rank_fp32: CudaFunction,
+    /// Those of `network.cu`, by name.
+    layers: BTreeMap<String, CudaFunction>,
 }
 
 /// Memory on a device, of one [`Gpu`](super::Gpu).
@@ -175,8 +184,14 @@ impl Opened {
     pub(super) fn stream(self, code: Vec<u8>) -> Result<Stream, DriverError> {
         let module = self.0.load_module(Ptx::from_binary(code))?;
         let [normalise_fp32, normalise_fp16, rank_fp32] = KERNELS.map(|name| module.load_function(name));
-        let kernels =
-            Kernels { normalise_fp32: normalise_fp32?, normalise_fp16: normalise_fp16?, rank_fp32: rank_fp32? };
+        let names = LAYERS.iter().flat_map(|layer| FORMS.map(|form| format!("{layer}_{form}")));
+        let layers = names.map(|name| module.load_function(&name).map(|function| (name, function)));
+        let kernels = Kernels {
+            normalise_fp32: normalise_fp32?,
+            normalise_fp16: normalise_fp16?,
+            rank_fp32: rank_fp32?,
+            layers: layers.collect::<Result<_, _>>()?,
+        };
         Ok(Stream { stream: self.0.new_stream()?, kernels })
     }
 }
