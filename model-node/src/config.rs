@@ -264,7 +264,12 @@ impl NodeConfig {
 
     /// How models use the node's devices.
     pub(crate) fn sessions(&self) -> Result<Sessions, NodeError> {
-        let on = |device| RunOptions { device, intra_threads: self.intra_threads, precision: self.precision };
+        let on = |device| RunOptions {
+            device,
+            intra_threads: self.intra_threads,
+            precision: self.precision,
+            ..RunOptions::default()
+        };
         let (first, others) = self.devices.split_first().ok_or(ConfigError::Empty("devices"))?;
         Ok(Sessions::new(on(*first), others.iter().map(|device| on(*device)))?)
     }

@@ -4,6 +4,8 @@ pub mod cuda;
 pub mod identity;
 pub mod linear;
 pub mod onnx;
+#[cfg(feature = "torch")]
+pub mod torch;
 
 use thiserror::Error;
 
@@ -140,6 +142,13 @@ pub fn load(
         BackendKind::Onnx => {
             let runtime = runtime.ok_or(BackendError::NoRuntime)?;
             Box::new(onnx::Onnx::load(runtime, artefact, interface, options)?)
+        }
+        #[cfg(feature = "torch")]
+        BackendKind::Torch => Box::new(torch::Torch::load(artefact, interface, options)?),
+        #[cfg(not(feature = "torch"))]
+        BackendKind::Torch => {
+            let reason = "this dropbear was built without libtorch: build it with deploy/torch/build.sh".into();
+            return Err(BackendError::Unavailable { reason });
         }
         BackendKind::Linear => Box::new(linear::Linear::load(artefact, &interface.input, &interface.output)?),
     })

@@ -28,8 +28,10 @@
 //! blake3 = "…64 hexadecimal digits…"
 //! ```
 //!
+//! Pictures are classified by the backends `onnx` and `torch`, whose artefacts are an ONNX and a TorchScript file.
+//!
 //! Tasks `regression` and `embedding` take `input = { tensor, shape }` and `output = { tensor, length }`, on the backend
-//! `onnx` or `linear`.
+//! `onnx`, `torch` or `linear`.
 
 mod error;
 mod file;
@@ -135,6 +137,8 @@ pub enum BackendKind {
     Onnx,
     /// One matrix and a bias, see [`Linear`](crate::Linear).
     Linear,
+    /// libtorch, where Dropbear was built with it.
+    Torch,
 }
 
 /// A file beside the manifest, named by its content.
@@ -189,6 +193,7 @@ impl BackendKind {
         match self {
             Self::Onnx => "onnx",
             Self::Linear => "linear",
+            Self::Torch => "torch",
         }
     }
 }

@@ -27,27 +27,36 @@ fn task(
     output: Option<OutputTable>,
 ) -> Result<Task, ManifestError> {
     use {BackendName as Backend, TaskName as Name};
-    let kind = if backend == Backend::Linear { BackendKind::Linear } else { BackendKind::Onnx };
+    let kind = match backend {
+        Backend::Identity | Backend::Onnx => BackendKind::Onnx,
+        Backend::Linear => BackendKind::Linear,
+        Backend::Torch => BackendKind::Torch,
+    };
     match (task, backend, (artefact, input, output)) {
         (Name::Identity, Backend::Identity, (None, None, None)) => Ok(Task::Identity),
-        (Name::ImageClassification, Backend::Onnx, (Some(artefact), Some(input), Some(output))) => {
-            image_classification(artefact, input, output)
+        (Name::ImageClassification, Backend::Onnx | Backend::Torch, (Some(artefact), Some(input), Some(output))) => {
+            image_classification(kind, artefact, input, output)
         }
-        (Name::Regression, Backend::Onnx | Backend::Linear, (Some(artefact), Some(input), Some(output))) => {
-            vector(VectorKind::Regression, kind, artefact, input, output)
-        }
-        (Name::Embedding, Backend::Onnx | Backend::Linear, (Some(artefact), Some(input), Some(output))) => {
-            vector(VectorKind::Embedding, kind, artefact, input, output)
-        }
+        (
+            Name::Regression,
+            Backend::Onnx | Backend::Torch | Backend::Linear,
+            (Some(artefact), Some(input), Some(output)),
+        ) => vector(VectorKind::Regression, kind, artefact, input, output),
+        (
+            Name::Embedding,
+            Backend::Onnx | Backend::Torch | Backend::Linear,
+            (Some(artefact), Some(input), Some(output)),
+        ) => vector(VectorKind::Embedding, kind, artefact, input, output),
         (Name::Identity, ..) => {
             Err(field("task", "identity goes with backend = \"identity\" and no artefact, input or output"))
         }
-        (Name::ImageClassification, ..) => {
-            Err(field("task", "image-classification goes with backend = \"onnx\", an artefact, an input and an output"))
-        }
+        (Name::ImageClassification, ..) => Err(field(
+            "task",
+            "image-classification goes with backend = \"onnx\" or \"torch\", an artefact, an input and an output",
+        )),
         (Name::Regression | Name::Embedding, ..) => Err(field(
             "task",
-            "regression and embedding go with backend = \"onnx\" or \"linear\", an artefact, an input and an output",
+            "regression and embedding go with backend = \"onnx\", \"torch\" or \"linear\", an artefact, an input and an output",
         )),
     }
 }
@@ -66,7 +75,12 @@ fn absent<T>(value: Option<T>, name: &'static str) -> Result<(), ManifestError> 
     check(value.is_none(), name, "does not belong to this task")
 }
 
-fn image_classification(table: ArtefactTable, input: InputTable, output: OutputTable) -> Result<Task, ManifestError> {
+fn image_classification(
+    backend: BackendKind,
+    table: ArtefactTable,
+    input: InputTable,
+    output: OutputTable,
+) -> Result<Task, ManifestError> {
     let artefact = artefact(table, "artefact.file", "artefact.blake3")?;
     absent(input.shape, "input.shape")?;
     absent(output.length, "output.length")?;
@@ -91,7 +105,7 @@ fn image_classification(table: ArtefactTable, input: InputTable, output: OutputT
     check((1..=CLASSES_MAX).contains(&classes), "output.classes", "must be 1 to 1048576")?;
     check(output.labels.as_deref().is_none_or(is_file_name), "output.labels", FILE_RULE)?;
     Ok(Task::ImageClassification(ImageClassification {
-        backend: BackendKind::Onnx,
+        backend,
         artefact,
         input: image,
         output_tensor: output.tensor,

@@ -33,6 +33,7 @@ pub(super) enum BackendName {
     Identity,
     Onnx,
     Linear,
+    Torch,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -69,6 +70,7 @@ impl From<BackendKind> for BackendName {
         match kind {
             BackendKind::Onnx => Self::Onnx,
             BackendKind::Linear => Self::Linear,
+            BackendKind::Torch => Self::Torch,
         }
     }
 }

@@ -79,6 +79,7 @@ fn whatever_decides_an_answer_changes_the_version() -> Result<(), ManifestError>
     let original = Manifest::parse(LITE0)?.version_digest();
     for (from, to) in [
         ("\"lite0\"", "\"lite1\""),
+        ("\"onnx\"", "\"torch\""),
         ("Apache-2.0", "MIT"),
         ("EfficientNet-Lite0", "EfficientNet-Lite1"),
         ("af1349", "bf1349"),
