@@ -155,7 +155,7 @@ fn second(first: &Path, scratch: &Path) -> PathBuf {
     let target = scratch.join("second");
     std::fs::create_dir(&target).unwrap();
     let (folder, name) = (first.parent().unwrap(), first.file_stem().unwrap().to_str().unwrap());
-    for file in [format!("{name}.onnx"), "imagenet-1k.json".into()] {
+    for file in [format!("{name}.onnx"), format!("{name}.md"), "imagenet-1k.json".into()] {
         std::fs::copy(folder.join(&file), target.join(&file)).unwrap();
     }
     let text = std::fs::read_to_string(first).unwrap();
