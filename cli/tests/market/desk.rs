@@ -1,10 +1,19 @@
 //! Owners at the command line, as the tests use them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
-use crate::harness::{Folder, dropbear, said};
+use crate::harness::{DROPBEAR, Folder, dropbear, said};
+
+/// Everything in the ledger that is waited for comes within this time.
+pub(crate) const LEDGER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One owner, who runs commands in its name.
 pub(crate) struct Owner<'a> {
@@ -29,7 +38,7 @@ impl<'a> Owner<'a> {
         arguments.extend(command);
         arguments.extend(["--market", dir.to_str().unwrap()]);
         // These speak of all owners.
-        if !matches!(command, ["model", "list" | "stats", ..]) {
+        if !matches!(command, ["model", "list" | "stats", ..] | ["group", "list", ..]) {
             arguments.extend(["--owner", self.name]);
         }
         if command[0] == "model" && command[1] != "history" {
@@ -77,4 +86,38 @@ impl<'a> Owner<'a> {
 /// The names on the roster in force.
 pub(crate) fn roster(group: &Value) -> Vec<&str> {
     group["charter"]["owners"].as_array().unwrap().iter().map(|seat| seat["owner"].as_str().unwrap()).collect()
+}
+
+/// The model node of an owner that came later than the market.
+pub(crate) struct Node {
+    child: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl Node {
+    pub(crate) fn start(folder: &Path) -> Self {
+        let log = std::fs::File::create(folder.join("service.log")).unwrap();
+        let mut child = Command::new(DROPBEAR)
+            .args(["model-node", "--config"])
+            .arg(folder.join("model-node.toml"))
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, said }
+    }
+
+    /// Waits until it serves the version that the ledger names.
+    pub(crate) async fn ready(&mut self) {
+        let line = tokio::time::timeout(LEDGER_TIMEOUT, self.said.next_line()).await.unwrap().unwrap();
+        assert!(line.is_some_and(|line| line.starts_with("ready")));
+    }
+
+    pub(crate) async fn stop(mut self) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+        assert!(self.child.wait().await.unwrap().success());
+    }
 }
