@@ -80,7 +80,8 @@ async fn submit(lane: &Lane, leftover: Leftover) {
     let (genesis, group) = (market.trust.digest(), lane.group.clone());
     let late = Submission::sign_late(genesis, &market.key, group, charter, leftover.requests, ballots);
     let entry = Entry::Late(Box::new(late)).to_bytes();
-    let work = Work { entry, ids: Vec::new(), patience: PATIENCE, deadline: Instant::now() + SUBMIT_TIMEOUT };
+    let deadline = Instant::now() + SUBMIT_TIMEOUT;
+    let work = Work { entry, ids: Vec::new(), own: None, patience: PATIENCE, deadline };
     match lane.coordinators.submit(&work).await {
         Ok(Settled::Attested(..)) => {}
         Ok(Settled::Refused { code, message }) => {

@@ -20,11 +20,24 @@ pub(crate) struct Owner<'a> {
     folder: &'a Folder,
     pub(crate) name: &'static str,
     group: &'static str,
+    /// Where it asks a gateway instead of the coordinators.
+    gateway: Option<String>,
 }
 
 impl<'a> Owner<'a> {
     pub(crate) fn of(folder: &'a Folder, name: &'static str, group: &'static str) -> Self {
-        Self { folder, name, group }
+        Self { folder, name, group, gateway: None }
+    }
+
+    /// The same owner, who asks and tells a gateway.
+    pub(crate) fn through(&self, gateway: &str) -> Self {
+        Self { gateway: Some(gateway.to_owned()), ..*self }
+    }
+
+    fn whereabouts(&self) -> Vec<String> {
+        let mut arguments = vec!["--market".to_owned(), self.folder.dir().to_str().unwrap().to_owned()];
+        arguments.extend(self.gateway.iter().flat_map(|url| ["--gateway".to_owned(), url.clone()]));
+        arguments
     }
 
     /// The folder of its key and its model node.
@@ -33,12 +46,12 @@ impl<'a> Owner<'a> {
     }
 
     fn run(&self, command: &[&str]) -> (bool, String) {
-        let dir = self.folder.dir();
+        let whereabouts = self.whereabouts();
         let mut arguments = vec!["--json"];
         arguments.extend(command);
-        arguments.extend(["--market", dir.to_str().unwrap()]);
+        arguments.extend(whereabouts.iter().map(String::as_str));
         // These speak of all owners.
-        if !matches!(command, ["model", "list" | "stats", ..] | ["group", "list", ..]) {
+        if !matches!(command, ["model", "list" | "stats", ..] | ["group", "list" | "show", ..]) {
             arguments.extend(["--owner", self.name]);
         }
         if command[0] == "model" && command[1] != "history" {
@@ -68,10 +81,7 @@ impl<'a> Owner<'a> {
 
     /// The group as it stands.
     pub(crate) fn group(&self) -> Value {
-        let dir = self.folder.dir();
-        let shown = dropbear(&["--json", "group", "show", self.group, "--market", dir.to_str().unwrap()]);
-        assert!(shown.status.success(), "{}", said(&shown));
-        serde_json::from_slice(&shown.stdout).unwrap()
+        self.does(&["group", "show", self.group])
     }
 
     /// The label of its version in force in the next block.

@@ -1,5 +1,6 @@
 //! What owners do at their desks, on one live market: look at their versions and cards, found a group of their own whose
-//! answers are then certified, and move to a new key while their models go on answering.
+//! answers are then certified, and move to a new key while their models go on answering; with coordinators in reach, and
+//! with a gateway alone.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ async fn owners_do_their_paperwork() {
     versions_are_shown(&folder);
     let nodes = a_group_is_founded(&folder, &mut view).await;
     a_key_is_replaced(&folder, &up, &mut view).await;
+    a_gateway_shows_what_coordinators_show(&folder);
+    gateways_that_are_none_are_named(&folder);
 
     for node in nodes {
         node.stop().await;
@@ -86,7 +89,8 @@ async fn a_group_is_founded(folder: &Folder, view: &mut watch::Receiver<LedgerVi
             format!("{name}={}={name} (sample)=none", made["key"].as_str().unwrap())
         })
         .into();
-    let [elm, fir] = ["elm", "fir"].map(|name| Owner::of(folder, name, ECHOES));
+    // One of them knows no coordinator.
+    let (elm, fir) = (Owner::of(folder, "elm", ECHOES), Owner::of(folder, "fir", ECHOES).through(&folder.url()));
 
     let terms = ["group", "create", ECHOES, "--task", "identity", "--policy", "exact"];
     elm.is_refused(&[&terms[..], &["--seat", &seats[1]]].concat(), "you are not among the owners");
@@ -132,7 +136,7 @@ async fn a_group_is_founded(folder: &Folder, view: &mut watch::Receiver<LedgerVi
 
 /// An owner moves to a new key, is restarted twice, and its ballots are counted all the time.
 async fn a_key_is_replaced(folder: &Folder, up: &Up, view: &mut watch::Receiver<LedgerView>) {
-    let alder = Owner::of(folder, "alder", GROUP);
+    let alder = Owner::of(folder, "alder", GROUP).through(&folder.url());
     let key = || read_key(&alder.folder().join("owner.key")).unwrap().public();
     let old = key();
 
@@ -165,8 +169,65 @@ async fn a_key_is_replaced(folder: &Folder, up: &Up, view: &mut watch::Receiver<
     let mine: Vec<_> = stats.iter().filter(|line| line["owner"] == "alder").collect();
     assert!(mine.len() == 1 && mine[0]["in_time"].as_u64().unwrap() > 0, "its account moved along: {stats:?}");
     // What it signs now, it signs with the new key.
-    let version = alder.says(&["model", "list"]).into_iter().find(|line| line["owner"] == "alder").unwrap();
-    alder.does(&["model", "activate", &version["version"].as_str().unwrap()[..12]]);
+    alder.does(&["model", "activate", &version_of(&alder)[..12]]);
+}
+
+/// The digest of the owner's version.
+fn version_of(owner: &Owner<'_>) -> String {
+    let line = owner.says(&["model", "list"]).into_iter().find(|line| line["owner"] == owner.name).unwrap();
+    line["version"].as_str().unwrap().to_owned()
+}
+
+fn a_gateway_shows_what_coordinators_show(folder: &Folder) {
+    let direct = Owner::of(folder, "alder", GROUP);
+    let gateway = direct.through(&folder.url());
+    let version = version_of(&gateway);
+    let reads: [&[&str]; 7] = [
+        &["group", "list"],
+        &["group", "show", GROUP],
+        &["group", "show", ECHOES],
+        &["owner", "show"],
+        &["model", "list"],
+        &["model", "show", &version],
+        &["model", "stats"],
+    ];
+    for read in reads {
+        assert_eq!(gateway.says(read), direct.says(read), "{read:?}");
+    }
+    gateway.is_refused(&["model", "history"], "shows no blocks");
+    // Somebody who has a key, the genesis and a URL, and nothing else.
+    let (genesis, key) = (folder.genesis(), direct.folder().join("owner.key"));
+    let [genesis, key] = [genesis.to_str().unwrap(), key.to_str().unwrap()];
+    let far = ["--trust", genesis, "--gateway", &folder.url(), "--key", key, "--group", GROUP];
+    let unknown = "ab".repeat(32);
+    let retire = [&["--json", "model", "retire", &unknown][..], &far].concat();
+    let refused = said(&dropbear(&retire));
+    assert!(refused.contains("refused (not-published)"), "{refused}");
+    let activate = [&["--json", "model", "activate", &version[..12]][..], &far].concat();
+    let activated = dropbear(&activate);
+    assert!(activated.status.success(), "{}", said(&activated));
+}
+
+/// Wrong addresses, and those of somebody else.
+fn gateways_that_are_none_are_named(folder: &Folder) {
+    let alder = Owner::of(folder, "alder", GROUP);
+    let at = |port: u16| format!("http://127.0.0.1:{port}");
+    for (url, reason) in [
+        ("127.0.0.1:8000".to_owned(), "--gateway is a URL like http://127.0.0.1:8000"),
+        ("ftp://127.0.0.1".to_owned(), "--gateway is a URL like http://127.0.0.1:8000"),
+        (at(1), "is not reachable"),
+        (at(folder.port_base + 2), "is that a gateway's URL?"),
+        (at(folder.port_base + 10), "did not answer"),
+        (format!("{}/api", folder.url()), "there is nothing at this address"),
+    ] {
+        alder.through(&url).is_refused(&["owner", "show"], reason);
+        alder.through(&url).is_refused(&["model", "activate", "any"], reason);
+    }
+    let elsewhere = Folder::init("identity");
+    let genesis = elsewhere.genesis();
+    let another = ["group", "list", "--trust", genesis.to_str().unwrap(), "--gateway", &folder.url()];
+    let another = said(&dropbear(&another));
+    assert!(another.contains("serves another market"), "{another}");
 }
 
 /// A certificate in which alder's ballot is counted, verified against genesis.

@@ -66,7 +66,7 @@ impl Round {
         self.asking.collector.exhausted();
         let oldest = self.items.iter().map(|item| item.admitted.elapsed()).max().unwrap_or_default();
         let patience = patience(oldest, self.lane.in_flight().saturating_sub(self.items.len()));
-        let work = Work { entry, ids, patience, deadline: self.asking.deadline };
+        let work = Work { entry, ids, own: None, patience, deadline: self.asking.deadline };
         self.settling.spawn(settle::run(Arc::clone(&self.lane), work, claims));
     }
 
