@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dropbear_certificates::StatementType;
 use dropbear_consensus::{Entry, Submission, SubmittedRequest};
 
 use super::Round;
@@ -53,6 +54,7 @@ impl Round {
     fn submit(&mut self, claims: Vec<Claim>) {
         let (places, ballots) = self.asking.collector.counted().map(|(place, ballot)| (place, ballot.clone())).unzip();
         let submission = Submission::sign(
+            StatementType::Submission,
             self.lane.market.trust.digest(),
             &self.lane.market.key,
             self.lane.group.clone(),
