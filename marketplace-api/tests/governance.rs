@@ -5,7 +5,7 @@ mod market;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use dropbear_certificates::{Charter, Digest, Policy};
+use dropbear_certificates::{Certificate, Charter, Digest, GovernanceChain, Policy};
 use dropbear_consensus::{Activate, Approve, Endpoints, Entry, Leave, Propose, Publish, Register, Withdraw};
 use market::committee::{Conduct, Ledger};
 use market::node::{self, Manner};
@@ -13,6 +13,8 @@ use market::{Cast, Market, owner, picture, version};
 use serde_json::json;
 
 const FIFTH: usize = 4;
+/// Charters of four owners, each with its proof: more than a certificate carries.
+const CHANGES: usize = 20;
 
 /// Entries of one market's owners, in one group.
 struct Pen<'a> {
@@ -242,6 +244,45 @@ async fn a_new_group_is_served_as_soon_as_all_its_owners_agree() {
         (Ok(charter.clone()), &json!(charter.digest().to_string()))
     );
     assert_eq!(shown["holdings"].as_array().unwrap().len(), 4);
+}
+
+/// More changes than a certificate carries proof of: it verifies with the chain that the gateway shows, and not without.
+#[tokio::test]
+async fn a_long_chain_is_fetched_by_itself() {
+    let market = Market::honest().await;
+    let pen = Pen { ledger: &market.ledger, group: "imagenet" };
+    let chain = async |query: &str| {
+        let answer = market.http.get(format!("{}/api/v1/chain{query}", market.url)).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        GovernanceChain::from_bytes(&answer.bytes().await.unwrap()).unwrap()
+    };
+    assert_eq!(chain("").await.0.len(), 0);
+    for change in 1..=CHANGES {
+        let before = market.ledger.charter("imagenet");
+        let (previous, after) = (before.digest(), Charter { fee: before.fee + 1, ..before });
+        for entry in [
+            pen.propose(0, Some(previous), &after),
+            pen.approve(1, Some(&previous), &after),
+            pen.approve(2, Some(&previous), &after),
+        ] {
+            market.ledger.apply(&entry.check(&market.ledger.genesis()).unwrap()).unwrap();
+        }
+        market.ledger.pass_to(market.ledger.seq() + 1);
+        assert_eq!(market.ledger.charter("imagenet").fee, after.fee, "change {change}");
+    }
+    let (status, body) = market.classify(picture([7; 4]), "").await;
+    assert_eq!(status, 200, "{body}");
+    let encoded = body["results"][0]["certificate"].as_str().unwrap();
+    let certificate = Certificate::from_bytes(&data_encoding::BASE64URL_NOPAD.decode(encoded.as_bytes()).unwrap());
+    let (certificate, genesis) = (certificate.unwrap(), market.trust());
+    assert_eq!(certificate.verify(&genesis).unwrap_err().code(), "unknown-charter");
+    for query in ["", "?group=imagenet"] {
+        let chain = chain(query).await;
+        assert_eq!(chain.0.len(), CHANGES);
+        certificate.verify(&genesis.extended(&chain).unwrap()).unwrap();
+    }
+    assert_eq!(chain("?group=echo").await.0.len(), 0);
+    assert_eq!(market.get("/api/v1/chain?group=nobody").await.0, 404);
 }
 
 #[tokio::test]
