@@ -148,7 +148,7 @@ struct Trust {
     /// The market's genesis.json, from a source that you trust.
     #[arg(long, value_name = "GENESIS.JSON", env = TRUST_VARIABLE)]
     trust: PathBuf,
-    /// A governance chain that leads from genesis to later committees and charters.
+    /// A governance chain that leads from genesis to later committees and charters: any gateway's `/api/v1/chain`.
     #[arg(long, value_name = "FILE")]
     chain: Option<PathBuf>,
 }

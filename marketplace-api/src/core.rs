@@ -10,7 +10,7 @@ use dropbear_wire::convert::GroupView;
 use dropbear_wire::follow::{Follower, LedgerView};
 use dropbear_wire::registry::GroupState;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use crate::ask::{Answered, Ask, Failure, Unanswered};
 use crate::assemble;
@@ -137,6 +137,14 @@ impl Core {
     /// The ledger as it is followed.
     pub(crate) fn ledger(&self) -> LedgerView {
         self.follower.view().borrow().clone()
+    }
+
+    /// Returns once the ledger is followed up to `seq`, or when that takes too long.
+    pub(crate) async fn has_followed(&self, seq: u64, within: Duration) {
+        self.follower.reached(seq);
+        let mut view = self.follower.view();
+        // Whoever gives up waiting reads what there is.
+        let _ = timeout(within, view.wait_for(|view| view.seq >= seq)).await;
     }
 
     /// The ledger as it goes on.

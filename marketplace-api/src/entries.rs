@@ -16,6 +16,9 @@ use crate::settle::Work;
 /// How long an entry may take to be ordered and attested.
 const ENTRY_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// So long an answer waits for the gateway to show what the entry changed, so that whoever asks next sees it.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(2);
+
 /// What became of an entry.
 #[derive(Debug)]
 pub(crate) struct Taken {
@@ -25,6 +28,10 @@ pub(crate) struct Taken {
     pub(crate) digest: Digest,
     /// The block in which a quorum attests it.
     pub(crate) seq: u64,
+    /// Its leaf there.
+    pub(crate) leaf: u64,
+    /// From which block a charter that it brought about is in force.
+    pub(crate) charter_from: Option<u64>,
     pub(crate) agreed_ms: u64,
 }
 
@@ -37,23 +44,27 @@ pub(crate) async fn submit(core: &Core, bytes: Bytes) -> Result<Taken, Failure> 
     let genesis = core.market.trust.digest();
     let copy = bytes.to_vec();
     let checked = spawn_blocking(move || check(copy, &genesis)).await;
-    let kind = checked.map_err(|_| Failure::Internal("checking an entry failed"))??;
+    let entry = checked.map_err(|_| Failure::Internal("checking an entry failed"))??;
+    let kind = kind_of(&entry)?;
     let digest = entry_digest(&bytes);
     let deadline = Instant::now() + ENTRY_TIMEOUT;
-    let work = Work { entry: bytes.into(), ids: Vec::new(), patience: ENTRY_PATIENCE, deadline };
+    let work = Work { entry: bytes.into(), ids: Vec::new(), own: Some(entry), patience: ENTRY_PATIENCE, deadline };
     match core.submit(&work).await.map_err(Failure::Unattested)? {
-        Settled::Attested(quorum, _) => {
-            Ok(Taken { kind, digest, seq: quorum.header.seq, agreed_ms: quorum.header.agreed_ms })
+        Settled::Attested(quorum, _, own) => {
+            let own = own.ok_or(Failure::Internal("an entry has no leaf"))?;
+            let (seq, agreed_ms) = (quorum.header.seq, quorum.header.agreed_ms);
+            core.has_followed(seq, FOLLOWED_WITHIN).await;
+            Ok(Taken { kind, digest, seq, leaf: own.index, charter_from: own.charter_from, agreed_ms })
         }
         Settled::Refused { code, message } => Err(Failure::EntryRefused(code, message)),
     }
 }
 
-/// Checks an owner's entry; gives its kind. What is no owner's is turned away before its many signatures cost anything.
-fn check(bytes: Vec<u8>, genesis: &Digest) -> Result<&'static str, Failure> {
+/// Checks an owner's entry. What is no owner's is turned away before its many signatures cost anything.
+fn check(bytes: Vec<u8>, genesis: &Digest) -> Result<Entry, Failure> {
     let entry = Entry::from_bytes(&bytes).map_err(|invalid| refused(&invalid))?;
-    let kind = kind_of(&entry)?;
-    Checked::from_bytes(bytes, genesis).map(|_| kind).map_err(|invalid| refused(&invalid))
+    kind_of(&entry)?;
+    Checked::from_bytes(bytes, genesis).map(|_| entry).map_err(|invalid| refused(&invalid))
 }
 
 fn refused(invalid: &Invalid) -> Failure {

@@ -76,8 +76,9 @@ async fn submit(lane: &Lane, request: Digest, votes: [SignedVote; 2]) {
     let evidence = Evidence { genesis: lane.market.trust.digest(), reporter: lane.market.public(), request, votes };
     let entry = evidence.sign(&lane.market.key).to_bytes();
     let deadline = Instant::now() + REPORT_TIMEOUT;
-    match lane.coordinators.submit(&Work { entry, ids: Vec::new(), patience: Duration::ZERO, deadline }).await {
-        Ok(Settled::Attested(quorum, _)) => {
+    let work = Work { entry, ids: Vec::new(), own: None, patience: Duration::ZERO, deadline };
+    match lane.coordinators.submit(&work).await {
+        Ok(Settled::Attested(quorum, ..)) => {
             tracing::warn!(%accused, group = lane.group, seq = quorum.header.seq, "an owner's equivocation is on record");
         }
         Ok(Settled::Refused { code, message }) => {

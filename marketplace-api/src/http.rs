@@ -49,6 +49,7 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .route("/api/v1/entries", post(entries::submit))
         .route("/api/v1/groups/{group}/classify", post(market::classify))
         .route("/api/v1/certificates/{request_id}", get(market::certificate))
+        .route("/api/v1/chain", get(market::chain))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::map_response(in_json))

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use dropbear_certificates::Ballot;
+use dropbear_certificates::{Ballot, StatementType};
 use dropbear_consensus::{Entry, Submission, SubmittedRequest};
 use tokio::time::{Duration, Instant, timeout_at};
 
@@ -78,9 +78,10 @@ async fn submit(lane: &Lane, leftover: Leftover) {
     };
     let (market, charter) = (&lane.market, leftover.asking.collector.charter());
     let (genesis, group) = (market.trust.digest(), lane.group.clone());
-    let late = Submission::sign_late(genesis, &market.key, group, charter, leftover.requests, ballots);
+    let late = Submission::sign(StatementType::Late, genesis, &market.key, group, charter, leftover.requests, ballots);
     let entry = Entry::Late(Box::new(late)).to_bytes();
-    let work = Work { entry, ids: Vec::new(), patience: PATIENCE, deadline: Instant::now() + SUBMIT_TIMEOUT };
+    let deadline = Instant::now() + SUBMIT_TIMEOUT;
+    let work = Work { entry, ids: Vec::new(), own: None, patience: PATIENCE, deadline };
     match lane.coordinators.submit(&work).await {
         Ok(Settled::Attested(..)) => {}
         Ok(Settled::Refused { code, message }) => {

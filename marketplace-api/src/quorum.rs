@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use dropbear_certificates::{Committee, Digest, Header, Record, Signature, TrustRoot, merkle};
+use dropbear_certificates::{Committee, Digest, GovernanceEntry, Header, Record, Signature, TrustRoot, merkle};
+use dropbear_consensus::Entry;
+use dropbear_consensus::block::statement_leaf;
 use dropbear_wire::convert::{Attested, path};
 use dropbear_wire::v1;
 
@@ -19,6 +21,8 @@ pub(crate) enum ReplyFault {
     Forged,
     #[error("a leaf's path does not lead to the header's record root")]
     Path,
+    #[error("it sent the leaves of another entry")]
+    OtherEntry,
 }
 
 /// A quorum's attestations of one header.
@@ -83,13 +87,50 @@ pub(crate) struct ProvenRecord {
     pub(crate) path: Vec<Digest>,
 }
 
-/// Checks a leaf against a header, and reads the record in it.
-pub(crate) fn proven_record(leaf: &v1::Leaf, header: &Header) -> Result<ProvenRecord, ReplyFault> {
+/// What an owner's entry left in a block.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnLeaves {
+    /// The entry's leaf.
+    pub(crate) index: u64,
+    /// From which block the first of the charters that it enacts is in force.
+    pub(crate) charter_from: Option<u64>,
+}
+
+/// Checks a leaf against a header; gives its path.
+fn proven_path(leaf: &v1::Leaf, header: &Header) -> Result<Vec<Digest>, ReplyFault> {
     let path = path(leaf).map_err(|malformed| ReplyFault::Malformed(malformed.0))?;
     let hash = merkle::leaf_hash(&leaf.data);
-    if merkle::root_from_path(hash, leaf.index, header.tree_size, &path) != Some(header.record_root) {
-        return Err(ReplyFault::Path);
+    match merkle::root_from_path(hash, leaf.index, header.tree_size, &path) {
+        Some(root) if root == header.record_root => Ok(path),
+        _ => Err(ReplyFault::Path),
     }
+}
+
+/// Checks that these are the leaves of `entry`, its own and those of charters after it; `None` without leaves.
+pub(crate) fn own_leaves(entry: &Entry, leaves: &[v1::Leaf], header: &Header) -> Result<Option<OwnLeaves>, ReplyFault> {
+    let (Some((first, others)), Some((statement, signature))) = (leaves.split_first(), entry.statement()) else {
+        return Ok(None);
+    };
+    proven_path(first, header)?;
+    if statement_leaf(statement, signature, header.seq, first.index) != first.data {
+        return Err(ReplyFault::OtherEntry);
+    }
+    let mut charter_from: Option<u64> = None;
+    for (leaf, index) in others.iter().zip(first.index + 1..) {
+        proven_path(leaf, header)?;
+        match GovernanceEntry::from_bytes(&leaf.data) {
+            Ok(GovernanceEntry::Charter(charter)) if leaf.index == index => {
+                charter_from = Some(charter_from.map_or(charter.from_seq, |from| from.min(charter.from_seq)));
+            }
+            _ => return Err(ReplyFault::OtherEntry),
+        }
+    }
+    Ok(Some(OwnLeaves { index: first.index, charter_from }))
+}
+
+/// Checks a leaf against a header, and reads the record in it.
+pub(crate) fn proven_record(leaf: &v1::Leaf, header: &Header) -> Result<ProvenRecord, ReplyFault> {
+    let path = proven_path(leaf, header)?;
     let record = Record::from_bytes(&leaf.data).map_err(|_| ReplyFault::Malformed("record"))?;
     Ok(ProvenRecord { record, path })
 }

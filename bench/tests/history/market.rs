@@ -12,7 +12,7 @@ use dropbear_certificates::genesis::{GatewayIdentity, Member, Rules};
 use dropbear_certificates::request::{Field, input_digest, output_commitment};
 use dropbear_certificates::{
     Answer, Assurance, Attachments, Ballot, BallotStatement, Certificate, Charter, Committee, Digest, Genesis, Header,
-    Origin, Policy, Record, Request, RequestOpening, SecretKey, Seed, Vote, merkle,
+    Origin, Policy, Record, Request, RequestOpening, SecretKey, Seed, StatementType, Vote, merkle,
 };
 use dropbear_consensus::ids::Answered;
 use dropbear_consensus::state::{Decisions, Execution, Market, State};
@@ -224,7 +224,15 @@ impl History {
         };
         let ballots = ballots.iter().map(ballot).collect();
         let (genesis, gateway) = (self.genesis(), key(4, 0));
-        Entry::Submission(Box::new(Submission::sign(genesis, &gateway, GROUP.into(), charter, vec![request], ballots)))
+        Entry::Submission(Box::new(Submission::sign(
+            StatementType::Submission,
+            genesis,
+            &gateway,
+            GROUP.into(),
+            charter,
+            vec![request],
+            ballots,
+        )))
     }
 
     /// Executes a block of these entries, each of which must apply, and logs what their senders saw.

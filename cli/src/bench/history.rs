@@ -122,7 +122,7 @@ fn keep(args: &Args, files: &Files) -> anyhow::Result<()> {
 
 async fn export_to(desk: &Desk, path: &Path) -> anyhow::Result<()> {
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    export(desk.coordinators(), &desk.genesis.committee, BufWriter::new(file)).await?;
+    export(desk.coordinators()?, &desk.genesis.committee, BufWriter::new(file)).await?;
     Ok(())
 }
 

@@ -1,6 +1,9 @@
-//! Where owners do their paperwork: it knows the market's coordinators, reads what stands, signs nothing by itself, and
-//! believes what f + 1 coordinators say alike, of whom one at least is honest.
+//! Where owners do their paperwork: it reads what stands, signs nothing by itself, and sends what its owner signed.
+//!
+//! It knows the market's coordinators, and believes what f + 1 of them say alike, of whom one at least is honest. Or it knows
+//! one gateway, which can neither make nor change an entry, but whose word it takes for how the market stands.
 
+mod gateway;
 mod send;
 mod view;
 
@@ -15,6 +18,7 @@ use dropbear_wire::files::{read_genesis, read_key};
 use crate::layout;
 use crate::service::Kind;
 
+use gateway::Gateway;
 pub(crate) use send::Applied;
 pub(crate) use view::{Group, View, key_text, short};
 
@@ -30,6 +34,12 @@ pub(crate) struct Where {
     /// Coordinators' addresses, where there is no folder; more than a third of the committee's.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     coordinators: Vec<SocketAddr>,
+    /// A gateway to read from and to send through, instead of coordinators.
+    ///
+    /// Entries are signed here and nobody can change them, so sending takes no trust. What is read is this one gateway's word:
+    /// it is worth as much as the gateway, where coordinators are believed only as far as an honest one among them is sure.
+    #[arg(long, value_name = "URL", conflicts_with = "coordinators")]
+    gateway: Option<String>,
 }
 
 /// Whose entries are signed.
@@ -48,8 +58,14 @@ pub(crate) struct Who {
 /// A market that can be asked and told.
 pub(crate) struct Desk {
     pub(crate) genesis: Genesis,
-    coordinators: Vec<SocketAddr>,
+    through: Through,
     folder: Option<PathBuf>,
+}
+
+/// Whom a desk asks and tells.
+enum Through {
+    Coordinators(Vec<SocketAddr>),
+    Gateway(Gateway),
 }
 
 /// An owner at its desk.
@@ -62,13 +78,24 @@ pub(crate) struct Owner {
 
 impl Where {
     pub(crate) fn open(&self) -> anyhow::Result<Desk> {
-        match (&self.market, &self.trust) {
-            (Some(dir), _) => Desk::of_market(dir),
-            (None, Some(trust)) if !self.coordinators.is_empty() => {
-                let (genesis, _) = read_genesis(trust)?;
-                Ok(Desk { genesis, coordinators: self.coordinators.clone(), folder: None })
+        let through = match &self.gateway {
+            Some(url) => Some(Through::Gateway(Gateway::at(url)?)),
+            None if self.coordinators.is_empty() => None,
+            None => Some(Through::Coordinators(self.coordinators.clone())),
+        };
+        match (&self.market, &self.trust, through) {
+            (Some(dir), _, None) => Desk::of_market(dir),
+            (Some(dir), _, Some(through)) => {
+                let (genesis, _) = read_genesis(&layout::genesis(dir))?;
+                Ok(Desk { genesis, through, folder: Some(dir.clone()) })
             }
-            _ => bail!("say which market: --market DIR, or --trust GENESIS.JSON with --coordinators ADDRESS,…"),
+            (None, Some(trust), Some(through)) => {
+                let (genesis, _) = read_genesis(trust)?;
+                Ok(Desk { genesis, through, folder: None })
+            }
+            _ => bail!(
+                "say which market: --market DIR, or --trust GENESIS.JSON with --coordinators ADDRESS,… or --gateway URL"
+            ),
         }
     }
 }
@@ -95,12 +122,20 @@ impl Desk {
         let coordinators = services.iter().filter(|service| service.kind == Kind::Coordinator);
         let coordinators = coordinators.map(layout::Service::address).collect::<anyhow::Result<Vec<_>>>()?;
         let (genesis, _) = read_genesis(&layout::genesis(dir))?;
-        Ok(Self { genesis, coordinators, folder: Some(dir.to_owned()) })
+        Ok(Self { genesis, through: Through::Coordinators(coordinators), folder: Some(dir.to_owned()) })
     }
 
     /// The coordinators' addresses.
-    pub(crate) fn coordinators(&self) -> &[SocketAddr] {
-        &self.coordinators
+    ///
+    /// # Errors
+    /// Where a gateway stands between.
+    pub(crate) fn coordinators(&self) -> anyhow::Result<&[SocketAddr]> {
+        match &self.through {
+            Through::Coordinators(addresses) => Ok(addresses),
+            Through::Gateway(gateway) => bail!(
+                "{gateway} shows no blocks: leave --gateway out, and give --market DIR or --coordinators ADDRESS,…"
+            ),
+        }
     }
 
     /// How many coordinators must say the same before it is believed.

@@ -1,4 +1,4 @@
-//! Sending an entry to the committee.
+//! Sending an entry to the committee, or to a gateway that passes it on.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use dropbear_wire::{ENTRY_PATIENCE, client, v1};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-use super::{Desk, Owner};
+use super::{Desk, Owner, Through};
 
 /// A coordinator has this long to order an entry.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,7 +34,7 @@ pub(crate) struct Applied {
 
 /// That the committee refuses an entry, and why.
 #[derive(Debug)]
-struct Refused(v1::Refusal);
+pub(super) struct Refused(pub(super) v1::Refusal);
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,11 +52,18 @@ enum Said {
 }
 
 impl Desk {
-    /// Sends a signed entry to every coordinator, and waits until enough of them say where it stands, or why not.
+    /// Sends a signed entry, and waits until it stands in the ledger.
     pub(crate) async fn send(&self, entry: &Entry) -> anyhow::Result<Applied> {
-        let bytes = entry.to_bytes();
+        match &self.through {
+            Through::Coordinators(addresses) => self.send_to_all(addresses, &entry.to_bytes()).await,
+            Through::Gateway(gateway) => gateway.send(entry.to_bytes()).await,
+        }
+    }
+
+    /// Sends an entry to every coordinator, and waits until enough of them say where it stands, or why not.
+    async fn send_to_all(&self, addresses: &[SocketAddr], entry: &[u8]) -> anyhow::Result<Applied> {
         let mut answers: FuturesUnordered<_> =
-            self.coordinators().iter().map(|address| submit(*address, bytes.clone())).collect();
+            addresses.iter().map(|address| submit(*address, entry.to_vec())).collect();
         let mut applied: BTreeMap<(Digest, u64), usize> = BTreeMap::new();
         let (mut refused, mut failed) = (Vec::<v1::Refusal>::new(), Vec::new());
         while let Some(said) = answers.next().await {

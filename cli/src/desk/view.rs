@@ -1,4 +1,4 @@
-//! What stands in the market now, as enough coordinators say alike.
+//! What stands in the market now, as enough coordinators say alike, or as one gateway says.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use dropbear_wire::convert::{GroupState, RegistryState, account};
 use dropbear_wire::{client, v1};
 use futures_util::future::join_all;
 
-use super::Desk;
+use super::{Desk, Through};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Coordinators change at different moments: so often they are asked until enough say the same.
@@ -47,27 +47,36 @@ pub(crate) fn key_text(key: &PublicKey) -> String {
 }
 
 impl Desk {
-    /// Asks every coordinator; gives what enough of them say alike.
+    /// The market as it stands.
     pub(crate) async fn view(&self) -> anyhow::Result<View> {
-        let (seq, registry) = self.agreed(groups).await?;
+        let (seq, registry) = match &self.through {
+            Through::Coordinators(addresses) => self.agreed(addresses, groups).await?,
+            Through::Gateway(gateway) => gateway.groups(&self.genesis.digest()).await?,
+        };
         Ok(View { seq, registry: RegistryState::try_from(&registry)? })
     }
 
     /// Every owner's account in a group.
     pub(crate) async fn accounts(&self, group: &str) -> anyhow::Result<Vec<(PublicKey, Account)>> {
-        let (_, accounts) = self.agreed(|address| accounts(address, group.to_owned())).await?;
+        let accounts = match &self.through {
+            Through::Coordinators(addresses) => {
+                self.agreed(addresses, |address| accounts(address, group.to_owned())).await?.1
+            }
+            Through::Gateway(gateway) => gateway.accounts(group).await?,
+        };
         accounts.iter().map(|message| account(message).map_err(Into::into)).collect()
     }
 
-    /// What enough coordinators answer alike, and the smallest of their seqs.
+    /// Asks every coordinator; gives what enough of them answer alike, and the smallest of their seqs.
     async fn agreed<T: PartialEq, F: Future<Output = anyhow::Result<(u64, T)>>>(
         &self,
+        addresses: &[SocketAddr],
         ask: impl Fn(SocketAddr) -> F,
     ) -> anyhow::Result<(u64, T)> {
         let mut problem = None;
         for _ in 0..ROUNDS_MAX {
             let mut answers = Vec::new();
-            for answer in join_all(self.coordinators().iter().map(|address| ask(*address))).await {
+            for answer in join_all(addresses.iter().map(|address| ask(*address))).await {
                 match answer {
                     Ok(answer) => answers.push(answer),
                     Err(error) => problem = Some(error),

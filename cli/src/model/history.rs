@@ -43,7 +43,7 @@ pub(super) async fn run(args: &HistoryArgs, json: bool) -> anyhow::Result<Verdic
 /// The first coordinator that answers.
 async fn blocks(desk: &Desk) -> anyhow::Result<Streaming<v1::Block>> {
     let mut problem = anyhow::anyhow!("this market has no coordinator");
-    for address in desk.coordinators() {
+    for address in desk.coordinators()? {
         let request = v1::BlocksRequest { from_seq: 1, to_seq: 0, want_leaves: false };
         match client::ledger(*address).blocks(request).await {
             Ok(stream) => return Ok(stream.into_inner()),

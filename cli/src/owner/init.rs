@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, json: bool) -> anyhow::Result<Verdict> {
         group: group.clone(),
         listen,
         metrics,
-        coordinators: desk.coordinators().to_vec(),
+        coordinators: desk.coordinators()?.to_vec(),
         endpoints: Some(vec![listen.to_string()]),
         model: model.unwrap_or_default(),
         batch_size_max: CPU_BATCH,

@@ -19,7 +19,10 @@ pub(crate) enum Command {
         #[command(flatten)]
         who: Who,
     },
-    /// Move all seats, models and accounts to a new key; the old one signs nothing any more.
+    /// Move all seats, models and accounts to a new key, in three steps: run it, do what it says, run it again.
+    ///
+    /// It makes the key; it changes the ledger, after which the old key signs nothing any more; it puts the new key in the
+    /// old one's place.
     Rekey(rekey::Args),
 }
 

@@ -83,12 +83,13 @@ impl Folder {
             _ => "model-node",
         };
         let config = self.dir().join(service).join(format!("{kind}.toml"));
-        for pid in processes_with(&config) {
+        let processes = processes_with(&config);
+        for pid in processes.iter().copied() {
             // It may have ended by itself when what started it did.
             let _ = kill(pid, signal);
         }
         if signal == Signal::SIGKILL {
-            until(async || processes_with(&config).is_empty()).await;
+            until(async || processes.iter().all(|pid| has_ended(*pid))).await;
         }
     }
 
@@ -136,17 +137,20 @@ pub(crate) struct Service(Child);
 impl Service {
     /// Starts it as an operator would, and waits until it serves.
     pub(crate) async fn start(folder: &Folder, name: &str, kind: &str) -> Self {
-        let config = folder.dir().join(name).join(format!("{kind}.toml"));
+        let (config, log) =
+            (folder.dir().join(name).join(format!("{kind}.toml")), folder.dir().join(name).join("own.log"));
         let mut child = AsyncCommand::new(DROPBEAR)
             .args([kind, "--config"])
             .arg(config)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(&log).unwrap())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         let ready = child.stdout.take().map(|stdout| BufReader::new(stdout).lines()).unwrap().next_line().await;
-        assert!(ready.unwrap().is_some_and(|line| line.starts_with("ready")), "{name} ended: {:?}", child.wait().await);
+        if !ready.unwrap().is_some_and(|line| line.starts_with("ready")) {
+            panic!("{name} ended: {:?}: {}", child.wait().await, std::fs::read_to_string(&log).unwrap());
+        }
         Self(child)
     }
 
@@ -165,6 +169,16 @@ pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), poll).await.expect("it becomes so within a minute");
+}
+
+/// Whether a process has closed all that it had open. Its command line goes before its sockets do, and its first thread may
+/// end before others.
+fn has_ended(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // After the name in parentheses; a zombie waits for its parent alone.
+    let state = stat.rsplit(')').next().map_or("", str::trim_start);
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    state.is_empty() || state.starts_with(['Z', 'X']) && threads <= 1
 }
 
 /// The processes whose command line names the file.

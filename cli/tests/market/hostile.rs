@@ -6,7 +6,9 @@ use std::path::Path;
 use crate::harness::{Folder, Up, classify, photo};
 use bytes::Bytes;
 use dropbear_certificates::request::{Field, input_digest};
-use dropbear_certificates::{Assurance, Ballot, Digest, Origin, Request, RequestOpening, SecretKey, Seed};
+use dropbear_certificates::{
+    Assurance, Ballot, Digest, Origin, Request, RequestOpening, SecretKey, Seed, StatementType,
+};
 use dropbear_consensus::{Entry, Submission, SubmittedRequest};
 use dropbear_model_node::{Model, ModelCard, ModelError, Node, NodeConfig, Output, Unusable};
 use dropbear_wire::files::{read_genesis, read_key};
@@ -167,8 +169,15 @@ impl HostileGateway {
     }
 
     async fn submit(&self, request: &SubmittedRequest, ballots: Vec<Ballot>) -> Result<v1::SubmitReply, tonic::Status> {
-        let submission =
-            Submission::sign(self.genesis, &self.key, "imagenet".into(), self.charter, vec![request.clone()], ballots);
+        let submission = Submission::sign(
+            StatementType::Submission,
+            self.genesis,
+            &self.key,
+            "imagenet".into(),
+            self.charter,
+            vec![request.clone()],
+            ballots,
+        );
         let entry = Entry::Submission(Box::new(submission)).to_bytes();
         let what = Some(v1::submit_request::What::Entry(entry.into()));
         let call = v1::SubmitRequest { what, timeout_ms: 20_000, want_leaves: false, patience_ms: 0 };

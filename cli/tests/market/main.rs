@@ -10,5 +10,6 @@ mod identity;
 mod metrics;
 mod mistakes;
 mod owners;
+mod paperwork;
 mod tour;
 mod updates;

@@ -37,14 +37,14 @@ fn model(
     let source = Zoo::open(&cache_directory().unwrap()).unwrap().manifest_path(SPARE).unwrap();
     let target = folder.join(name);
     std::fs::create_dir(&target).unwrap();
-    let file = format!("{}.onnx", source.file_stem().unwrap().to_str().unwrap());
-    for beside in [source.file_name().unwrap().to_str().unwrap(), file.as_str(), "imagenet-1k.json"] {
-        std::fs::copy(source.with_file_name(beside), target.join(beside)).unwrap();
+    let (file, labels) = (source.with_extension("onnx"), source.with_file_name("imagenet-1k.json"));
+    let file = target.join(file.file_name().unwrap());
+    for beside in [source.clone(), source.with_extension("md"), source.with_extension("onnx"), labels] {
+        std::fs::copy(&beside, target.join(beside.file_name().unwrap())).unwrap();
     }
     let manifest = target.join(source.file_name().unwrap());
     let text = std::fs::read_to_string(&manifest).unwrap();
-    let bytes = artefact(std::fs::read(target.join(&file)).unwrap());
-    std::fs::write(target.join(&file), &bytes).unwrap();
+    std::fs::write(&file, artefact(std::fs::read(&file).unwrap())).unwrap();
     std::fs::write(&manifest, change(text)).unwrap();
     manifest
 }
@@ -72,7 +72,10 @@ fn artefacts_that_are_not_fit(folder: &Folder, alder: &Owner<'_>) {
     refused(&model(scratch, "fewer", fewer, |bytes| bytes), "does not fit the charter");
     let card = [b"---\nlicense: x\n---\n".to_vec(), vec![b'x'; 10 << 20]].concat();
     let digest = blake3::hash(&card);
-    let carded = |text: String| format!("{text}\n[card]\nfile = \"card.md\"\nblake3 = \"{digest}\"\n");
+    let carded = |text: String| {
+        let (rest, _) = text.split_once("[card]").unwrap();
+        format!("{rest}[card]\nfile = \"card.md\"\nblake3 = \"{digest}\"\n")
+    };
     let large = model(scratch, "carded", carded, |bytes| bytes);
     std::fs::write(large.parent().unwrap().join("card.md"), card).unwrap();
     refused(&large, "is longer than 65536 bytes");

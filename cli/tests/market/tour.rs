@@ -2,7 +2,6 @@
 //! votes counted, updates, rolls back, retires and leaves. No request fails, no certificate mixes versions.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,21 +10,15 @@ use dropbear_bench::history::load::{Recorder, ask};
 use dropbear_bench::load::{Body, Question};
 use dropbear_model_node::zoo::{SPARE, Zoo, cache_directory};
 use dropbear_wire::follow::{Follower, LedgerView};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::watch;
 
-use crate::desk::{Owner, roster};
-use crate::harness::{DROPBEAR, Folder, Up, dropbear, photos, said};
+use crate::desk::{LEDGER_TIMEOUT, Node, Owner, roster};
+use crate::harness::{Folder, Up, dropbear, photos, said};
 
 const GROUP: &str = "imagenet";
 /// Clients that ask all the time.
 const CLIENTS: usize = 2;
-/// Everything in the ledger that is waited for comes within this time.
-const LEDGER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two looks at accounts, which nobody announces.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -155,45 +148,11 @@ fn second(first: &Path, scratch: &Path) -> PathBuf {
     let target = scratch.join("second");
     std::fs::create_dir(&target).unwrap();
     let (folder, name) = (first.parent().unwrap(), first.file_stem().unwrap().to_str().unwrap());
-    for file in [format!("{name}.onnx"), "imagenet-1k.json".into()] {
+    for file in [format!("{name}.onnx"), format!("{name}.md"), "imagenet-1k.json".into()] {
         std::fs::copy(folder.join(&file), target.join(&file)).unwrap();
     }
     let text = std::fs::read_to_string(first).unwrap();
     let manifest = target.join("second.toml");
     std::fs::write(&manifest, text.replace("lineage = \"", "lineage = \"second version of ")).unwrap();
     manifest
-}
-
-/// The fifth owner's model node.
-struct Node {
-    child: Child,
-    said: Lines<BufReader<ChildStdout>>,
-}
-
-impl Node {
-    fn start(folder: &Path) -> Self {
-        let log = std::fs::File::create(folder.join("service.log")).unwrap();
-        let mut child = Command::new(DROPBEAR)
-            .args(["model-node", "--config"])
-            .arg(folder.join("model-node.toml"))
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, said }
-    }
-
-    /// Waits until it serves the version that the ledger names.
-    async fn ready(&mut self) {
-        let line = tokio::time::timeout(LEDGER_TIMEOUT, self.said.next_line()).await.unwrap().unwrap();
-        assert!(line.is_some_and(|line| line.starts_with("ready")));
-    }
-
-    async fn stop(mut self) {
-        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
-        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
-        assert!(self.child.wait().await.unwrap().success());
-    }
 }

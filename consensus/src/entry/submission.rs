@@ -45,34 +45,10 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// The submission, signed.
+    /// The submission, signed: as [`StatementType::Submission`], or as [`StatementType::Late`] for ballots that came after
+    /// the outcome, the content of an [`Entry::Late`](crate::Entry::Late).
     #[must_use]
     pub fn sign(
-        genesis: Digest,
-        key: &SecretKey,
-        group: String,
-        charter: Digest,
-        requests: Vec<SubmittedRequest>,
-        ballots: Vec<Ballot>,
-    ) -> Self {
-        Self::signed(StatementType::Submission, genesis, key, group, charter, requests, ballots)
-    }
-
-    /// As [`Submission::sign`], for ballots that came after the outcome: the content of an
-    /// [`Entry::Late`](crate::Entry::Late).
-    #[must_use]
-    pub fn sign_late(
-        genesis: Digest,
-        key: &SecretKey,
-        group: String,
-        charter: Digest,
-        requests: Vec<SubmittedRequest>,
-        ballots: Vec<Ballot>,
-    ) -> Self {
-        Self::signed(StatementType::Late, genesis, key, group, charter, requests, ballots)
-    }
-
-    fn signed(
         statement: StatementType,
         genesis: Digest,
         key: &SecretKey,

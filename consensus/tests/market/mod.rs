@@ -8,7 +8,7 @@ use dropbear_certificates::genesis::{GatewayIdentity, Member, Rules};
 use dropbear_certificates::request::{Field, input_digest, output_commitment};
 use dropbear_certificates::{
     Answer, Assurance, Ballot, BallotStatement, Charter, Committee, Digest, Genesis, Origin, Policy, Request,
-    RequestOpening, SecretKey, Seed, Vote,
+    RequestOpening, SecretKey, Seed, StatementType, Vote,
 };
 use dropbear_consensus::{
     Activate, BlockRefused, Chain, Checked, CheckedProposal, Entry, Executed, Market, Proposal, Publish, Refused,
@@ -220,6 +220,7 @@ impl Ledger {
     pub(crate) fn submit(&self, requests: Vec<SubmittedRequest>, ballots: Vec<Ballot>) -> Entry {
         let (genesis, charter) = (self.genesis(), self.charter().1);
         Entry::Submission(Box::new(Submission::sign(
+            StatementType::Submission,
             genesis,
             &gateway(),
             "imagenet".into(),

@@ -4,7 +4,7 @@ use crate::market::{Ledger, gateway, owner};
 use crate::signed::{GROUP, public};
 use dropbear_certificates::ballot::vote_leaf;
 use dropbear_certificates::request::vote_commitment;
-use dropbear_certificates::{Assurance, Ballot, Vote, merkle};
+use dropbear_certificates::{Assurance, Ballot, StatementType, Vote, merkle};
 use dropbear_consensus::entry::Invalid;
 use dropbear_consensus::{Account, Checked, Entry, Evidence, Refused, SignedVote, Submission, SubmittedRequest};
 
@@ -16,7 +16,7 @@ fn late(ledger: &Ledger, nonces: &[u8], votes: &[(u8, u32)]) -> Checked {
     let classes = |class: u32| vec![class; requests.len()];
     let ballots = votes.iter().map(|(place, class)| ledger.ballot(*place, 0, &requests, &classes(*class))).collect();
     let (genesis, charter) = (ledger.genesis(), ledger.charter().1);
-    let late = Submission::sign_late(genesis, &gateway(), GROUP.into(), charter, requests, ballots);
+    let late = Submission::sign(StatementType::Late, genesis, &gateway(), GROUP.into(), charter, requests, ballots);
     Entry::Late(Box::new(late)).check(&genesis).unwrap()
 }
 

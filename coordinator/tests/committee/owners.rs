@@ -1,7 +1,7 @@
 //! Owners change a group on a real committee, and its readers can prove it.
 
 use dropbear_certificates::charter::Seat;
-use dropbear_certificates::{Assurance, Charter, GovernanceChain, TrustRoot};
+use dropbear_certificates::{Assurance, Charter, GovernanceChain, StatementType, TrustRoot};
 use dropbear_consensus::chain::check_entry;
 use dropbear_consensus::{Account, Approve, Chain, Checked, CheckedProposal, Entry, Market, Propose, Submission};
 use dropbear_wire::convert::{Attested, account};
@@ -128,7 +128,7 @@ async fn accounts_are_alike_everywhere_and_late_ballots_are_in_them() {
     let requests = vec![ledger.request(1, Assurance::Robust)];
     let ballots = vec![ledger.ballot(3, 0, &requests, &[7])];
     let (genesis, charter) = (ledger.genesis(), ledger.charter().1);
-    let late = Submission::sign_late(genesis, &gateway(), GROUP.into(), charter, requests, ballots);
+    let late = Submission::sign(StatementType::Late, genesis, &gateway(), GROUP.into(), charter, requests, ballots);
     order(&committee, &Entry::Late(Box::new(late)).check(&genesis).unwrap()).await;
     let told = accounts_of(&committee[0]).await;
     for running in &committee[1..] {

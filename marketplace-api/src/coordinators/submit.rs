@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use dropbear_certificates::{Digest, Header};
+use dropbear_consensus::Entry;
 use dropbear_consensus::entry::entry_digest;
 use dropbear_wire::convert::digest_bytes;
 use dropbear_wire::v1::{self, request_outcome::Outcome, submit_request::What};
@@ -12,7 +13,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 use tonic::{Code, Status};
 
 use super::{Coordinators, timed};
-use crate::quorum::{Gathering, ProvenRecord, Quorum, proven_record};
+use crate::quorum::{Gathering, OwnLeaves, ProvenRecord, Quorum, own_leaves, proven_record};
 use crate::settle::Work;
 
 /// How long a quorum waits for the coordinator that was asked for the leaves, before others are.
@@ -22,8 +23,8 @@ const BACKOFF: Duration = Duration::from_millis(200);
 /// How a submission ended.
 #[derive(Debug)]
 pub(crate) enum Settled {
-    /// In a block that a quorum attests; one fate per request.
-    Attested(Quorum, Vec<Fate>),
+    /// In a block that a quorum attests; one fate per request, and the entry's own leaves where they were wanted.
+    Attested(Quorum, Vec<Fate>, Option<OwnLeaves>),
     /// As a whole, by at least one honest coordinator.
     Refused { code: String, message: String },
 }
@@ -44,6 +45,7 @@ struct Submitting<'a> {
     entry: Bytes,
     digest: Digest,
     ids: &'a [Digest],
+    own: Option<&'a Entry>,
     patience_ms: u64,
     deadline: Instant,
     calls: JoinSet<Reply>,
@@ -54,6 +56,8 @@ struct Submitting<'a> {
     outcomes: BTreeMap<usize, Vec<v1::RequestOutcome>>,
     refusals: BTreeMap<usize, v1::Refusal>,
     leaves: BTreeMap<Digest, (Digest, ProvenRecord)>,
+    /// By header.
+    own_leaves: BTreeMap<Digest, OwnLeaves>,
     problems: Vec<String>,
 }
 
@@ -69,6 +73,7 @@ impl Coordinators {
             digest: entry_digest(&work.entry),
             entry: work.entry.clone().into(),
             ids: &work.ids,
+            own: work.own.as_ref(),
             patience_ms: u64::try_from(work.patience.as_millis()).unwrap_or(u64::MAX),
             deadline: work.deadline,
             calls: JoinSet::new(),
@@ -78,6 +83,7 @@ impl Coordinators {
             outcomes: BTreeMap::new(),
             refusals: BTreeMap::new(),
             leaves: BTreeMap::new(),
+            own_leaves: BTreeMap::new(),
             problems: Vec::new(),
         };
         submitting.run().await
@@ -227,6 +233,14 @@ impl Submitting<'_> {
 
     fn take_leaves(&mut self, place: usize, header: &Header, leaves: &[v1::Leaf]) {
         let name = Digest::of(&header.to_bytes());
+        match self.own.map(|entry| own_leaves(entry, leaves, header)) {
+            None | Some(Ok(None)) => {}
+            Some(Ok(Some(own))) => drop(self.own_leaves.insert(name, own)),
+            Some(Err(fault)) => {
+                let problem = self.of.blame(place, &fault);
+                return self.problem(Some(problem));
+            }
+        }
         for leaf in leaves.iter().take(self.ids.len()) {
             match proven_record(leaf, header) {
                 Ok(proven) => {
@@ -251,7 +265,11 @@ impl Submitting<'_> {
         if let Some(quorum) = self.gathering.quorum() {
             let name = Digest::of(&quorum.header.to_bytes());
             let fates = (0..self.ids.len()).map(|item| self.fate(item, &name)).collect::<Option<_>>()?;
-            return Some(Settled::Attested(quorum, fates));
+            let own = match self.own {
+                Some(_) => Some(self.own_leaves.get(&name)?.clone()),
+                None => None,
+            };
+            return Some(Settled::Attested(quorum, fates, own));
         }
         let agreed = self.agreed(self.refusals.values(), |one, other| one.code == other.code)?;
         Some(Settled::Refused { code: agreed.code.clone(), message: agreed.message.clone() })

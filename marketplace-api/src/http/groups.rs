@@ -1,7 +1,9 @@
-//! Groups as the ledger has them: charters, owners, models, what waits for approval, and accounts.
+//! Groups as the ledger has them: charters, owners, models, what waits for approval, and accounts. Owners' programs read
+//! here what they need to make their entries.
 
 use axum::Json;
 use axum::extract::{Path, State};
+use data_encoding::BASE64URL_NOPAD;
 use dropbear_certificates::{Charter, PublicKey};
 use dropbear_consensus::registry::{Term, Version};
 use dropbear_wire::registry::{GroupState, ProposalView};
@@ -14,26 +16,40 @@ use super::error::ApiError;
 pub(crate) async fn groups(State(shared): State<Shared>) -> Json<Value> {
     let ledger = shared.core.ledger();
     let groups: Vec<_> = ledger.registry.groups.values().map(|group| summary(&shared, group, ledger.seq)).collect();
-    Json(json!({ "seq": ledger.seq, "agreed_ms": ledger.agreed_ms, "followed": ledger.connected, "groups": groups }))
+    let replaced = ledger.registry.replaced_keys.iter();
+    let replaced = replaced.map(|(old, new)| json!({ "key": old.to_string(), "replaced_by": new.to_string() }));
+    let convictions = ledger.registry.convictions.iter().map(|guilt| {
+        json!({ "key": guilt.owner.to_string(), "epoch": guilt.epoch, "seq": guilt.seq, "leaf": guilt.leaf_index })
+    });
+    Json(json!({
+        "genesis": shared.core.market.trust.digest().to_string(),
+        "seq": ledger.seq,
+        "agreed_ms": ledger.agreed_ms,
+        "followed": ledger.connected,
+        "groups": groups,
+        "replaced_keys": replaced.collect::<Vec<_>>(),
+        "convictions": convictions.collect::<Vec<_>>(),
+    }))
 }
 
 pub(crate) async fn group(State(shared): State<Shared>, Path(group): Path<String>) -> Result<Json<Value>, ApiError> {
     let (state, seq) = (shared.core.state(&group)?, shared.core.ledger().seq);
-    let mut shown = summary(&shared, &state, seq);
-    let holdings = state.holdings.keys().map(|owner| holding(&state, owner, seq + 1));
-    shown["holdings"] = holdings.collect();
-    Ok(Json(shown))
+    Ok(Json(summary(&shared, &state, seq)))
 }
 
-/// A group by what is in force in the next block, and what is pending or proposed.
+/// A group by what is in force in the next block, was before it, is pending or proposed, and what its owners hold.
 fn summary(shared: &Shared, group: &GroupState, seq: u64) -> Value {
-    let mut shown = match group.term(seq + 1) {
+    let in_force = group.term(seq + 1);
+    let before = in_force.and_then(|term| group.terms.iter().rev().find(|earlier| earlier.from_seq < term.from_seq));
+    let mut shown = match in_force {
         Some(term) => terms(shared, group, term, seq + 1),
         None => json!({ "owners": [] }),
     };
     shown["group"] = json!(group.name);
     shown["ready"] = json!(shared.core.is_group_ready(&group.name));
+    shown["before"] = before.map_or(Value::Null, |term| terms(shared, group, term, term.from_seq));
     shown["pending"] = group.pending(seq + 1).map_or(Value::Null, |term| terms(shared, group, term, term.from_seq));
+    shown["holdings"] = group.holdings.keys().map(|owner| holding(group, owner, seq + 1)).collect();
     shown["proposals"] = group.proposals.iter().map(|open| proposal(shared, group, open, seq + 1)).collect();
     shown
 }
@@ -71,6 +87,8 @@ fn charter(shared: &Shared, group: &GroupState, charter: &Charter, seq: u64) -> 
         "approvals": charter.approvals,
         "fee": charter.fee,
         "owners": charter.roster.iter().map(owner).collect::<Vec<_>>(),
+        // What its digest is of, with all that is not told here.
+        "encoded": BASE64URL_NOPAD.encode(&charter.to_bytes()),
     })
 }
 

@@ -1,4 +1,4 @@
-//! The marketplace's own interface: pictures and certificates.
+//! The marketplace's own interface: pictures, certificates, and the chain that those are verified with.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use dropbear_certificates::Digest;
+use dropbear_certificates::chain::{CHAIN_BYTES_MAX, CHAIN_LINKS_MAX};
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -121,4 +122,18 @@ pub(crate) async fn certificate(
         }
         Some(_) => Err(ApiError::bad_request("`format` is cbor or base64")),
     }
+}
+
+/// `GET /api/v1/chain`: the governance chain as a file. Certificates carry theirs as long as it is short.
+pub(crate) async fn chain(State(shared): State<Shared>, Query(query): Query<Texts>) -> Result<Response, ApiError> {
+    let group = query.get("group").map(String::as_str);
+    if let Some(group) = group {
+        shared.core.state(group)?;
+    }
+    let chain = shared.core.market.trusted().whole_chain(group);
+    let bytes = chain.to_bytes();
+    if chain.0.len() > CHAIN_LINKS_MAX || bytes.len() > CHAIN_BYTES_MAX {
+        return Err(ApiError::bad_request("no verifier takes so long a chain; name one group: `?group=NAME`"));
+    }
+    Ok(([(header::CONTENT_TYPE, "application/cbor")], bytes).into_response())
 }

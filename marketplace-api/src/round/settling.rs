@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dropbear_certificates::StatementType;
 use dropbear_consensus::{Entry, Submission, SubmittedRequest};
 
 use super::Round;
@@ -53,6 +54,7 @@ impl Round {
     fn submit(&mut self, claims: Vec<Claim>) {
         let (places, ballots) = self.asking.collector.counted().map(|(place, ballot)| (place, ballot.clone())).unzip();
         let submission = Submission::sign(
+            StatementType::Submission,
             self.lane.market.trust.digest(),
             &self.lane.market.key,
             self.lane.group.clone(),
@@ -66,7 +68,7 @@ impl Round {
         self.asking.collector.exhausted();
         let oldest = self.items.iter().map(|item| item.admitted.elapsed()).max().unwrap_or_default();
         let patience = patience(oldest, self.lane.in_flight().saturating_sub(self.items.len()));
-        let work = Work { entry, ids, patience, deadline: self.asking.deadline };
+        let work = Work { entry, ids, own: None, patience, deadline: self.asking.deadline };
         self.settling.spawn(settle::run(Arc::clone(&self.lane), work, claims));
     }
 

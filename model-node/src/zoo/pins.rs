@@ -247,6 +247,13 @@ const fn photo(name: &'static str, class: Option<u32>, bytes: u64, sha256: &'sta
     Photo { name, class, bytes, sha256 }
 }
 
+/// The package and version that [`LABELLED_PHOTOS`] come from.
+pub(super) fn labelled_photos_source() -> String {
+    let has_them = |wheel: &&Wheel| matches!(wheel.contents, Contents::Photos(_, [Photo { class: Some(_), .. }, ..]));
+    let wheel = PORTABLE.iter().find(has_them).expect("a wheel has them");
+    format!("{} {}", wheel.package, wheel.version)
+}
+
 /// Photos of ImageNet, named by number and class.
 pub(super) const LABELLED_PHOTOS: &[Photo] = &[
     photo("imagenet_00_243.jpg", Some(243), 86225, "28b7b933c8028c6e20bf74a86a709eda42ce99f14c8742cb657cb386f08a4c9d"),

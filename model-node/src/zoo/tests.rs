@@ -11,11 +11,11 @@ fn the_models_have_known_versions() {
         })
         .collect();
     let known = [
-        ("lite0", "862fcce89e9f4848cf9e50e80ef1ba2010408a3ee9b5daa07bb4f29f471950c6"),
-        ("lite1", "41d47bf2873b4820f5ff34acb4f841cd9b3865b9430918fe3c71eb576d31b520"),
-        ("lite2", "d03b00a8181c2043bdae47e2edb59a7317b1432e1d96c7631bdf189734076b20"),
-        ("lite2-int8", "a6013d61690dc5f1d17e87bb8c92a348d91bce70d732138cdb66fa214e8aa849"),
-        ("lite0-int8", "3324e5eb8c21d886cf877561a057bfff0ec0e7ba1090d3f8506be3f8d7b6a7d7"),
+        ("lite0", "0640ca45a925f56fd9f44b1dada21cd2625f08e1c28d9a22ab3a605c88688baf"),
+        ("lite1", "d74210bc809da7ade2e75da43b2796503c9bd15c77f268dbb6fbb1386777ede7"),
+        ("lite2", "21d9d704cea70525d1f923605d09c59aa206ecec419663fdc70b5613ce95d674"),
+        ("lite2-int8", "64e3e13d9161656d96209652622db6a48b401bc054616b7c1d5dc182555fe6f9"),
+        ("lite0-int8", "dedb59138cf346ae218e1a1c19d3cc699ba6ec232bc6ebe5f97dc78857b20444"),
     ];
     assert_eq!(versions, known.map(|(name, digest)| (name, digest.to_owned())));
 }
