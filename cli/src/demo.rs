@@ -10,6 +10,7 @@ use dropbear_model_node::zoo::Photo;
 use tokio::process::Command;
 
 use crate::cert::Root;
+use crate::hardware::Hardware;
 use crate::infer::Client;
 use crate::up::Market;
 use crate::{Verdict, init, layout, zoo};
@@ -40,6 +41,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Verdict> {
         coordinators: 4,
         group: init::Group::Imagenet,
         port_base: layout::free_port_base()?,
+        hardware: Hardware::default(),
     };
     init::make(&market).await?;
     step("a market of four owners and four coordinators");

@@ -11,8 +11,10 @@ use dropbear_certificates::genesis::{GatewayIdentity, Member, Rules};
 use dropbear_certificates::genesis_json::{LabelTables, to_json};
 use dropbear_certificates::{Assurance, Charter, Committee, Genesis, Policy, PublicKey, SecretKey};
 use dropbear_model_node::zoo::{GROUP, SPARE, Zoo};
+use dropbear_models::{Device, Precision};
 use dropbear_wire::files::write_seed;
 
+use crate::hardware::Hardware;
 use crate::layout::{Ports, genesis};
 use crate::{Verdict, zoo};
 
@@ -50,6 +52,8 @@ pub(crate) struct Args {
     /// First port: the gateway's HTTP. All others follow from it.
     #[arg(long, default_value_t = 8000)]
     pub(crate) port_base: u16,
+    #[command(flatten)]
+    pub(crate) hardware: Hardware,
 }
 
 pub(crate) async fn run(args: Args, json: bool) -> anyhow::Result<Verdict> {
@@ -239,7 +243,7 @@ fn model_node_config(args: &Args, ports: Ports, place: usize, zoo: Option<&Zoo>)
     let coordinators = (0..args.coordinators).map(|place| ports.coordinator(place)).collect::<anyhow::Result<_>>()?;
     let (group, model) = match zoo {
         Some(zoo) => {
-            let manifest = zoo.manifest_path(model_of(place))?;
+            let manifest = zoo.manifest_path_for(model_of(place), args.hardware.backend.format())?;
             let model = format!(
                 "# The model: a manifest, with its artefact beside it.\nmanifest = {:?}\n# ONNX Runtime's shared library.\nonnxruntime = {:?}\n",
                 manifest,
@@ -260,8 +264,38 @@ fn model_node_config(args: &Args, ports: Ports, place: usize, zoo: Option<&Zoo>)
         coordinators,
         endpoints: None,
         model,
-        batch_size_max: if zoo.is_some() { CPU_BATCH } else { 16 },
+        pace: match (zoo, args.hardware.is_gpu()) {
+            (Some(_), true) => Pace::gpu(&args.hardware),
+            (Some(_), false) => Pace { batch_size_max: CPU_BATCH, ..Pace::default() },
+            (None, _) => Pace { batch_size_max: 16, ..Pace::default() },
+        },
     }))
+}
+
+/// How a node uses its devices.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) workers: usize,
+    pub(crate) decode_threads: usize,
+    pub(crate) device: Device,
+    pub(crate) precision: Precision,
+    /// Requests in one inference at most.
+    pub(crate) batch_size_max: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let (device, precision) = (Device::Cpu, Precision::Fp32);
+        Self { workers: 1, decode_threads: 1, device, precision, batch_size_max: CPU_BATCH }
+    }
+}
+
+impl Pace {
+    /// One worker copies while the other computes; a GPU is fed by several threads.
+    fn gpu(hardware: &Hardware) -> Self {
+        let (device, precision) = (hardware.device, hardware.precision());
+        Self { workers: 2, decode_threads: 4, device, precision, batch_size_max: 64 }
+    }
 }
 
 /// What an inference on a CPU takes at most: with more, four models at once on two cores lose an eighth of their pace.
@@ -278,13 +312,13 @@ pub(crate) struct NodePlan {
     pub(crate) endpoints: Option<Vec<String>>,
     /// Lines about the model that it brings along, and what runs it.
     pub(crate) model: String,
-    /// Requests in one inference at most.
-    pub(crate) batch_size_max: usize,
+    pub(crate) pace: Pace,
 }
 
 /// A model node's annotated configuration.
 pub(crate) fn node_text(plan: &NodePlan) -> String {
-    let NodePlan { owner, group, listen, metrics, coordinators, endpoints, model, batch_size_max } = plan;
+    let NodePlan { owner, group, listen, metrics, coordinators, endpoints, model, pace } = plan;
+    let Pace { workers, decode_threads, device, precision, batch_size_max } = pace;
     let endpoints = endpoints.as_ref().map_or_else(String::new, |endpoints| {
         format!("# Where gateways find this owner's nodes: told to the ledger.\nendpoints = {endpoints:?}\n")
     });
@@ -305,10 +339,13 @@ metrics_listen = "{metrics}"
 # Any of them tells this node how the ledger stands; all are tried.
 coordinators = {coordinators:?}
 {endpoints}{model}# Model sessions, each on a thread of its own, and threads within one inference.
-workers = 1
+workers = {workers}
 intra_threads = 1
+# Where models run: `cpu`, or GPUs as `cuda:0`, `cuda:1`…, each with so many workers; and what they compute in.
+devices = ["{device}"]
+precision = "{precision}"
 # Threads that decode and crop images.
-decode_threads = 1
+decode_threads = {decode_threads}
 # Requests in one inference at most, and how long a busy node waits to fill it. On a CPU that several models share, few:
 # what an inference touches should fit a core's cache. On a GPU, or for small models, many.
 batch_size_max = {batch_size_max}

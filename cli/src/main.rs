@@ -5,6 +5,7 @@ mod cert;
 mod demo;
 mod desk;
 mod group;
+mod hardware;
 mod infer;
 mod init;
 mod layout;

@@ -1,8 +1,12 @@
 //! The sample models, from the command line.
 
-use dropbear_model_node::zoo::{FetchOptions, Progress, Zoo, cache_directory};
+use std::path::PathBuf;
+
+use dropbear_model_node::zoo::{CheckOptions, FetchOptions, Progress, Zoo, cache_directory};
+use dropbear_models::{Device, Precision, RunOptions};
 
 use crate::Verdict;
+use crate::hardware::Backend;
 
 /// The sample models.
 #[derive(clap::Subcommand)]
@@ -15,8 +19,25 @@ pub(crate) enum Command {
     },
     /// The models, and where they are.
     List,
-    /// Compare every model's answers on the sample photos with the stored ones.
-    Check,
+    /// Compare every model's answers on the sample photos with the stored ones, on every backend.
+    Check(CheckArgs),
+}
+
+/// On what the models run.
+#[derive(clap::Args)]
+pub(crate) struct CheckArgs {
+    /// Backends; all that this dropbear was built with if not given.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    backends: Vec<Backend>,
+    /// Where they run: cpu, or a GPU as cuda:0, cuda:1…
+    #[arg(long, default_value_t = Device::Cpu)]
+    device: Device,
+    /// What they compute in: fp32 or fp16.
+    #[arg(long, default_value_t = Precision::Fp32)]
+    precision: Precision,
+    /// ONNX Runtime's library, instead of the zoo's: one for GPUs, say.
+    #[arg(long)]
+    onnxruntime: Option<PathBuf>,
 }
 
 pub(crate) async fn run(command: Command, json: bool) -> anyhow::Result<Verdict> {
@@ -31,7 +52,7 @@ pub(crate) async fn run(command: Command, json: bool) -> anyhow::Result<Verdict>
             Ok(Verdict::Good)
         }
         Command::List => list(&Zoo::open(&cache_directory()?)?, json),
-        Command::Check => tokio::task::spawn_blocking(move || check(json)).await?,
+        Command::Check(args) => tokio::task::spawn_blocking(move || check(&args, json)).await?,
     }
 }
 
@@ -62,10 +83,25 @@ fn list(zoo: &Zoo, json: bool) -> anyhow::Result<Verdict> {
     Ok(Verdict::Good)
 }
 
-fn check(json: bool) -> anyhow::Result<Verdict> {
+fn check(args: &CheckArgs, json: bool) -> anyhow::Result<Verdict> {
     let zoo = Zoo::open(&cache_directory()?)?;
-    let check = zoo.check(&mut |progress: Progress<'_>| eprintln!("zoo: {}", describe(&progress)))?;
+    let built = Backend::ALL.into_iter().filter(|backend| *backend != Backend::Torch || cfg!(feature = "torch"));
+    let backends = if args.backends.is_empty() { built.collect() } else { args.backends.clone() };
+    let options = CheckOptions {
+        formats: backends.into_iter().map(Backend::format).collect(),
+        run: RunOptions { device: args.device, precision: args.precision, ..RunOptions::default() },
+        onnxruntime: args.onnxruntime.clone(),
+    };
+    let check = zoo.check(&options, &mut |progress: Progress<'_>| eprintln!("zoo: {}", describe(&progress)))?;
     if json {
+        for model in &check.models {
+            let (right, labelled) = model.accuracy();
+            let line = serde_json::json!({
+                "model": model.name, "backend": model.format.name(), "passed": model.passed(), "right": right,
+                "labelled": labelled, "apart": model.apart(), "tolerance": model.tolerance,
+            });
+            println!("{line}");
+        }
         println!("{}", serde_json::json!({ "passed": check.passed() }));
     } else {
         println!("{check}");
@@ -81,7 +117,7 @@ fn describe(progress: &Progress<'_>) -> String {
         }
         Progress::Converting { model } => format!("converting {model}"),
         Progress::Comparing { files } => format!("comparing {files} files with their digests"),
-        Progress::Running { model } => format!("running {model} on the sample photos"),
+        Progress::Running { model, backend } => format!("running {model} on the sample photos, on {backend}"),
         _ => "working".into(),
     }
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// (crate, what it may use of ours). Missing arrows are allowed, others are not.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("dropbear-certificates", &[]),
-    ("dropbear-models", &[]),
+    ("dropbear-ops", &[]),
+    // And dropbear-torch, where it is built with libtorch.
+    ("dropbear-models", &["dropbear-ops"]),
     ("dropbear-telemetry", &[]),
     ("dropbear-consensus", &["dropbear-certificates"]),
     ("dropbear-engine", &["dropbear-consensus"]),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Instant;
 
 use dropbear_certificates::Digest;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
 use crate::library::{Engine, Library};
@@ -36,13 +36,21 @@ struct Held {
     grave: Grave,
 }
 
-type Grave = mpsc::Sender<(Box<dyn Engine>, u64)>;
+type Grave = mpsc::Sender<Burial>;
+
+/// What the grave-digger is given.
+enum Burial {
+    /// An engine that nobody needs any more, and its bytes.
+    Engine(Box<dyn Engine>, u64),
+    /// Whoever waits for those before.
+    Mourner(oneshot::Sender<()>),
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(engine) = self.engine.take() {
             // Without a grave-digger the engine is dropped here.
-            let _ = self.grave.send((engine, self.bytes));
+            let _ = self.grave.send(Burial::Engine(engine, self.bytes));
         }
     }
 }
@@ -71,14 +79,20 @@ impl Fleet {
     /// # Errors
     /// [`ModelError`] if no thread can be started.
     pub fn new(library: Arc<dyn Library>, metrics: Metrics) -> Result<Arc<Self>, ModelError> {
-        let (grave, buried) = mpsc::channel::<(Box<dyn Engine>, u64)>();
+        let (grave, buried) = mpsc::channel::<Burial>();
         let (changes, leaving_bytes) = (Arc::new(watch::Sender::new(0)), Arc::new(AtomicU64::new(0)));
         let (changed, leaving) = (Arc::clone(&changes), Arc::clone(&leaving_bytes));
         let digger = move || {
-            for (engine, bytes) in buried {
-                drop(engine);
-                leaving.fetch_sub(bytes, Ordering::SeqCst);
-                changed.send_modify(|changes| *changes += 1);
+            for burial in buried {
+                match burial {
+                    Burial::Engine(engine, bytes) => {
+                        drop(engine);
+                        leaving.fetch_sub(bytes, Ordering::SeqCst);
+                        changed.send_modify(|changes| *changes += 1);
+                    }
+                    // Whoever waited may be gone.
+                    Burial::Mourner(mourner) => drop(mourner.send(())),
+                }
             }
         };
         std::thread::Builder::new().name("unload".into()).spawn(digger).map_err(ModelError::new)?;
@@ -213,6 +227,18 @@ impl Fleet {
 
     fn count(&self, slots: &BTreeMap<Digest, Slot>) {
         self.metrics.versions(slots.values().filter(|slot| matches!(slot, Slot::Loaded(_))).count());
+    }
+
+    /// Lets go of every version, and waits until all that nobody holds are out of memory: a process must not end while
+    /// one of its threads is in a GPU's driver.
+    pub async fn close(&self) {
+        let versions: Vec<Digest> = self.lock().keys().copied().collect();
+        versions.iter().for_each(|version| self.unload(version));
+        let (mourner, buried) = oneshot::channel();
+        if self.grave.send(Burial::Mourner(mourner)).is_ok() {
+            // Without a grave-digger there is nobody to wait for.
+            let _ = buried.await;
+        }
     }
 
     /// Lets go of a version: it leaves memory as soon as no batch needs it.

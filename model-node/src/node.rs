@@ -42,6 +42,8 @@ use crate::steward::{Source, Steward};
 
 /// A stopping node waits at most this long for what it has begun.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// And then so long for its models to leave memory.
+const UNLOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// One gateway has at most this many calls open at once on one connection.
 const CALLS_MAX: u32 = 256;
 /// A batch of pictures comes in few frames.
@@ -55,7 +57,7 @@ pub struct Node {
     serving: Arc<Serving>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     stop: Option<oneshot::Sender<()>>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Node {
@@ -130,7 +132,7 @@ impl Node {
         let server = tokio::spawn(serve_calls(listener, service, siblings, stopped));
         let Claim { owner, group, .. } = &serving.claim;
         info!(%address, owner, group, is_keeper, "the node listens");
-        Ok(Self { address, serving, server, stop: Some(stop), _tasks: tasks })
+        Ok(Self { address, serving, server, stop: Some(stop), tasks })
     }
 
     /// Where the node listens.
@@ -156,14 +158,20 @@ impl Node {
     /// [`NodeError::Server`] if the server had failed.
     pub async fn stop(mut self) -> Result<(), NodeError> {
         self.stop = None;
-        match tokio::time::timeout(DRAIN_TIMEOUT, &mut self.server).await {
+        let result = match tokio::time::timeout(DRAIN_TIMEOUT, &mut self.server).await {
             Ok(result) => server_result(result),
             Err(_) => {
                 warn!("calls were still open after {DRAIN_TIMEOUT:?}; dropping them");
                 self.server.abort();
                 Ok(())
             }
+        };
+        // They would load again what is let go of.
+        self.tasks.shutdown().await;
+        if tokio::time::timeout(UNLOAD_TIMEOUT, self.serving.fleet.close()).await.is_err() {
+            warn!("models were still loaded after {UNLOAD_TIMEOUT:?}; leaving them");
         }
+        result
     }
 }
 

@@ -10,7 +10,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use dropbear_model_node::zoo::{FetchOptions, GROUP, Progress, SPARE, Zoo, ZooError, cache_directory};
+use dropbear_model_node::zoo::{
+    CheckOptions, FetchOptions, Format, GROUP, Progress, SPARE, Zoo, ZooError, cache_directory,
+};
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 
@@ -58,10 +60,15 @@ fn no_python() -> FetchOptions {
 #[test]
 fn every_model_answers_as_known() -> TestResult {
     let zoo = fetched()?;
-    let check = zoo.check(&mut |_| {})?;
+    let check = zoo.check(&CheckOptions::default(), &mut |_| {})?;
     println!("{check}");
     assert!(check.passed(), "{check}");
-    let accuracy: Vec<_> = (check.models.iter()).map(|model| (model.name, model.accuracy())).collect();
+    let accuracy = |format| -> Vec<_> {
+        let models = check.models.iter().filter(|model| model.format == format);
+        models.map(|model| (model.name, model.accuracy())).collect()
+    };
+    assert_eq!(accuracy(Format::Onnx), accuracy(Format::Candle));
+    let accuracy = accuracy(Format::Onnx);
     let four_of_the_group = GROUP.map(|name| (name, (18, 20)));
     assert_eq!(accuracy[..4], four_of_the_group);
     assert_eq!(accuracy[4], (SPARE, (17, 20)));
@@ -119,7 +126,7 @@ fn cards_come_into_an_old_cache_without_a_download() -> TestResult {
     }
     assert!(matches!(Zoo::open(cache.path()), Err(ZooError::Incomplete { missing_count: 8, .. })));
     let zoo = quietly(cache.path(), &no_python())?;
-    assert!(zoo.check(&mut |_| {})?.damaged.is_empty());
+    assert!(zoo.check(&CheckOptions::default(), &mut |_| {})?.damaged.is_empty());
     Ok(())
 }
 
@@ -169,14 +176,14 @@ fn a_damaged_file_is_found_and_repaired() -> TestResult {
     fs::write(&path, text.replace("127.0", "126.0"))?;
 
     let zoo = Zoo::open(cache.path())?;
-    let check = zoo.check(&mut |_| {})?;
+    let check = zoo.check(&CheckOptions::default(), &mut |_| {})?;
     assert!(!check.passed() && check.models.is_empty());
     let damaged: Vec<PathBuf> = check.damaged.iter().map(|file| file.path.clone()).collect();
     assert_eq!(damaged, [path]);
     assert!(check.to_string().contains("dropbear zoo fetch --repair"));
 
     let repair = FetchOptions { repair: true, ..no_python() };
-    assert!(quietly(cache.path(), &repair)?.check(&mut |_| {})?.damaged.is_empty());
+    assert!(quietly(cache.path(), &repair)?.check(&CheckOptions::default(), &mut |_| {})?.damaged.is_empty());
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! cargo run -p dropbear-models --example convert -- efficientnet-lite0-57934424.pth lite0 fp32 target/lite0
 //! ```
 //!
-//! writes `target/lite0.onnx` and `target/lite0.pt`, and prints their BLAKE3 digests.
+//! writes `target/lite0.onnx`, `.pt` and `.safetensors`, and prints their BLAKE3 digests.
 
 use std::path::Path;
 
@@ -27,7 +27,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         other => return Err(format!("no precision `{other}`").into()),
     };
     let model = EfficientNetLite::from_checkpoint(&std::fs::read(checkpoint)?, variant, precision)?;
-    for (extension, bytes) in [("onnx", model.to_onnx()), ("pt", model.to_torchscript())] {
+    for (extension, bytes) in
+        [("onnx", model.to_onnx()), ("pt", model.to_torchscript()), ("safetensors", model.to_safetensors())]
+    {
         let path = Path::new(target).with_extension(extension);
         std::fs::write(&path, &bytes)?;
         println!("{}  {}  {} bytes", blake3::hash(&bytes), path.display(), bytes.len());

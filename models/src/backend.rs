@@ -1,5 +1,6 @@
 //! What runs a model: a small trait, and the backends that live in this process.
 
+pub mod candle;
 pub mod cuda;
 pub mod identity;
 pub mod linear;
@@ -143,6 +144,7 @@ pub fn load(
             let runtime = runtime.ok_or(BackendError::NoRuntime)?;
             Box::new(onnx::Onnx::load(runtime, artefact, interface, options)?)
         }
+        BackendKind::Candle => candle::load(artefact, interface, options)?,
         #[cfg(feature = "torch")]
         BackendKind::Torch => Box::new(torch::Torch::load(artefact, interface, options)?),
         #[cfg(not(feature = "torch"))]

@@ -212,7 +212,7 @@ fn classification(manifest: &Manifest) -> Result<ImageClassification, OpenError>
 }
 
 /// What the manifest says about the model's tensors.
-fn interface(task: &ImageClassification) -> Interface {
+pub fn interface(task: &ImageClassification) -> Interface {
     let side = task.input.side as usize;
     Interface {
         input: Side { tensor: task.input.tensor.clone(), shape: vec![3, side, side] },

@@ -9,6 +9,7 @@ mod onnx_file;
 mod pickle;
 mod round;
 mod to_onnx;
+mod to_safetensors;
 mod to_torchscript;
 mod torchscript_file;
 mod weighted;
@@ -79,6 +80,11 @@ impl EfficientNetLite {
     /// An ONNX model (operator set 13) with input `input` `[N, 3, side, side]` and output `logits` `[N, 1000]`.
     pub fn to_onnx(&self) -> Vec<u8> {
         to_onnx::write(self)
+    }
+
+    /// A safetensors file: every weight and bias, and the variant's name as the metadata `architecture`.
+    pub fn to_safetensors(&self) -> Vec<u8> {
+        to_safetensors::write(self)
     }
 
     /// A TorchScript module whose `forward` takes `[N, 3, side, side]` and returns `[N, 1000]`.

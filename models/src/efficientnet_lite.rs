@@ -4,6 +4,8 @@
 //! This is the architecture alone, batch normalisation folded into the convolutions; [`crate::convert`] brings the
 //! weights.
 
+/// The metadata of a safetensors file that names the architecture of its weights.
+pub(crate) const ARCHITECTURE_KEY: &str = "architecture";
 pub(crate) const STEM_CHANNELS: usize = 32;
 pub(crate) const HEAD_CHANNELS: usize = 1280;
 pub(crate) const CLASSES: usize = 1000;
@@ -22,6 +24,14 @@ pub enum Variant {
 }
 
 impl Variant {
+    /// Every size.
+    pub const ALL: [Self; 3] = [Self::Lite0, Self::Lite1, Self::Lite2];
+
+    /// The size whose architecture has this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|variant| variant.name() == name)
+    }
+
     /// The input's side, in pixels.
     pub const fn side(self) -> usize {
         match self {
@@ -130,7 +140,12 @@ impl Convolution {
 impl Network {
     /// The network of this size.
     pub(crate) fn new(variant: Variant) -> Self {
-        let mut plan = Plan { side: variant.side() };
+        Self::with_side(variant, variant.side())
+    }
+
+    /// The network of this size for pictures of another side: its weights have the same shapes.
+    pub(crate) fn with_side(variant: Variant, side: usize) -> Self {
+        let mut plan = Plan { side };
         let stem = plan.convolution("stem", Kernel { size: 3, stride: 2, groups: 1 }, (3, STEM_CHANNELS), true);
         let mut blocks = Vec::new();
         let mut channels = STEM_CHANNELS;

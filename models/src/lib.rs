@@ -5,7 +5,8 @@
 //!                          (any thread)                   (any thread)               (one worker, one Backend)
 //! ```
 //!
-//! This crate knows no keys, votes or networks, starts no thread and needs no async runtime. A [`Manifest`] says what
+//! This crate knows no keys, votes or networks, and needs no async runtime; it starts threads where an inference is to use
+//! several alone. A [`Manifest`] says what
 //! a model is, and its [`Card`] tells people; a [`Backend`] runs it; a [`Classifier`] is the two together for image
 //! classification, [`Vectors`] for numbers. A [`Store`] keeps versions by digest. [`convert`] turns published weights
 //! into artefacts.
@@ -25,6 +26,7 @@ pub mod store;
 pub mod tensor;
 pub mod vector;
 
+pub use backend::candle::Candle;
 pub use backend::cuda::Gpu;
 pub use backend::identity::Identity;
 pub use backend::linear::Linear;

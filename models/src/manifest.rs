@@ -28,7 +28,8 @@
 //! blake3 = "…64 hexadecimal digits…"
 //! ```
 //!
-//! Pictures are classified by the backends `onnx` and `torch`, whose artefacts are an ONNX and a TorchScript file.
+//! Pictures are classified by the backends `onnx`, `candle` and `torch`, whose artefacts are an ONNX, a safetensors and a
+//! TorchScript file.
 //!
 //! Tasks `regression` and `embedding` take `input = { tensor, shape }` and `output = { tensor, length }`, on the backend
 //! `onnx`, `torch` or `linear`.
@@ -137,6 +138,8 @@ pub enum BackendKind {
     Onnx,
     /// One matrix and a bias, see [`Linear`](crate::Linear).
     Linear,
+    /// EfficientNet-Lite without any native library, see [`Candle`](crate::Candle).
+    Candle,
     /// libtorch, where Dropbear was built with it.
     Torch,
 }
@@ -193,6 +196,7 @@ impl BackendKind {
         match self {
             Self::Onnx => "onnx",
             Self::Linear => "linear",
+            Self::Candle => "candle",
             Self::Torch => "torch",
         }
     }

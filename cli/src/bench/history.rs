@@ -18,6 +18,7 @@ use super::inputs::Inputs;
 use super::updates::Updater;
 use super::{market, temporary};
 use crate::desk::Desk;
+use crate::hardware::Hardware;
 use crate::up::Market;
 use crate::{Verdict, init, layout};
 
@@ -131,7 +132,7 @@ async fn live(args: &Args, json: bool) -> anyhow::Result<Report> {
         bail!("--seconds and --activations are at least 1");
     }
     let folder = temporary()?;
-    let market = market(folder.path(), init::Group::Identity, "").await?;
+    let market = market(folder.path(), init::Group::Identity, Hardware::default(), "").await?;
     let dir = folder.path().join("market");
     let files = files(args, folder.path(), &dir)?;
     let made = busy(args, &market, &dir, &files, json).await;

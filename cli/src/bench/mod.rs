@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use crate::hardware::Hardware;
 use crate::up::Market;
 use crate::{Verdict, init, layout};
 
+mod backend;
 mod bare;
 mod history;
 mod inputs;
@@ -22,6 +24,9 @@ pub(crate) enum Command {
     /// What certification costs: certified answers beside uncertified ones, all ballots awaited in both, and beside the
     /// same models without a market.
     Overhead(overhead::Args),
+    /// What each backend makes of this machine: images per second of a sample model for each batch size, from pixels or
+    /// planes in memory to scores in memory.
+    Backend(backend::Args),
     /// What a model node makes of its backend: its throughput at saturation with one worker, with two, and that of an owner
     /// with two nodes, beside as many sessions of the same model without a node.
     Node(node::Args),
@@ -38,6 +43,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, json: bool) -> anyhow::Result<Verdict> {
     match command {
         Command::Overhead(args) => overhead::run(args).await,
+        Command::Backend(args) => tokio::task::spawn_blocking(move || backend::run(&args, json)).await?,
         Command::Node(args) => node::run(args).await,
         Command::Owners(args) => owners::run(args).await,
         Command::Soak(args) => soak::run(args).await,
@@ -46,14 +52,15 @@ pub(crate) async fn run(command: Command, json: bool) -> anyhow::Result<Verdict>
 }
 
 /// A running market in a folder that goes with it, its gateway's limits as given.
-async fn market(dir: &Path, group: init::Group, limits: &str) -> anyhow::Result<Market> {
-    Market::start(&made(dir, group, limits).await?).await
+async fn market(dir: &Path, group: init::Group, hardware: Hardware, limits: &str) -> anyhow::Result<Market> {
+    Market::start(&made(dir, group, hardware, limits).await?).await
 }
 
 /// The folder of a market that has not been started yet.
-async fn made(dir: &Path, group: init::Group, limits: &str) -> anyhow::Result<PathBuf> {
+async fn made(dir: &Path, group: init::Group, hardware: Hardware, limits: &str) -> anyhow::Result<PathBuf> {
     let dir = dir.join("market");
-    let args = init::Args { dir: dir.clone(), owners: 4, coordinators: 4, group, port_base: layout::free_port_base()? };
+    let port_base = layout::free_port_base()?;
+    let args = init::Args { dir: dir.clone(), owners: 4, coordinators: 4, group, port_base, hardware };
     init::make(&args).await?;
     let gateway = dir.join("gateway/gateway.toml");
     let config = std::fs::read_to_string(&gateway)? + limits;

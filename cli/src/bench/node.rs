@@ -10,13 +10,15 @@ use dropbear_bench::batches::Batches;
 use dropbear_bench::node::{Plan, Report, Subject, Who, measure};
 use dropbear_model_node::NodeConfig;
 use dropbear_model_node::zoo::{GROUP, Zoo};
-use dropbear_models::DecodedImage;
+use dropbear_models::{DecodedImage, Form, ImageInput, Preprocessor};
 use dropbear_wire::files::read_genesis;
 use dropbear_wire::{client, v1};
 
 use super::bare::{BATCH, sessions};
 use super::inputs::photos;
 use super::{made, temporary};
+use crate::hardware::Hardware;
+use crate::init::CPU_BATCH;
 use crate::service::Kind;
 use crate::up::Market;
 use crate::{Verdict, init, layout, zoo};
@@ -45,13 +47,19 @@ pub(crate) struct Args {
     /// Batches that a node has at once, for each of its workers.
     #[arg(long, default_value_t = 3)]
     in_flight: usize,
+    #[command(flatten)]
+    hardware: Hardware,
 }
+
+/// Requests in one batch on a GPU, and the side of its square pictures: of it the sample models keep what they take.
+const GPU_BATCH: usize = 64;
+const GPU_SIDE: u32 = 256;
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Verdict> {
     let folder = temporary()?;
-    let dir = made(folder.path(), init::Group::Imagenet, "").await?;
+    let dir = made(folder.path(), init::Group::Imagenet, args.hardware, "").await?;
     let zoo = zoo::fetch_with_progress().await?;
-    prepare(&dir, &zoo)?;
+    prepare(&args, &dir, &zoo)?;
     let market = Market::start(&dir).await?;
     let measured = under_load(&args, &dir, &zoo).await;
     market.stop().await?;
@@ -60,12 +68,27 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Verdict> {
 }
 
 /// Every owner gets the same model, and the nodes that it is to have.
-fn prepare(dir: &Path, zoo: &Zoo) -> anyhow::Result<()> {
-    let manifest = |model: &str| anyhow::Ok(format!("manifest = {:?}", zoo.manifest_path(model)?));
+fn prepare(args: &Args, dir: &Path, zoo: &Zoo) -> anyhow::Result<()> {
+    let format = args.hardware.backend.format();
+    let manifest = |model: &str| anyhow::Ok(format!("manifest = {:?}", zoo.manifest_path_for(model, format)?));
     for (owner, model) in OWNERS.iter().zip(GROUP).skip(1) {
         change(&config(dir, owner), &[(&manifest(model)?, &manifest(MODEL)?)])?;
     }
-    change(&config(dir, OWNERS[1]), &[("workers = 1", "workers = 2"), ("decode_threads = 1", "decode_threads = 2")])?;
+    if args.hardware.is_gpu() {
+        for owner in [OWNERS[0], OWNERS[2]] {
+            change(&config(dir, owner), &[("workers = 2", "workers = 1")])?;
+        }
+    } else {
+        let two = [("workers = 1", "workers = 2"), ("decode_threads = 1", "decode_threads = 2")];
+        change(&config(dir, OWNERS[1]), &two)?;
+        for owner in OWNERS {
+            // As many at once as a session without a node infers.
+            change(
+                &config(dir, owner),
+                &[(&format!("batch_size_max = {CPU_BATCH}"), &format!("batch_size_max = {BATCH}"))],
+            )?;
+        }
+    }
     sibling(dir)
 }
 
@@ -108,10 +131,14 @@ async fn under_load(args: &Args, dir: &Path, zoo: &Zoo) -> anyhow::Result<Report
     let address = |node: &str| anyhow::Ok(NodeConfig::load(&config(dir, node))?.listen);
     ready(address(SIBLING)?).await?;
     let pictures = photos().await?.iter().map(|file| DecodedImage::decode(file)).collect::<Result<Vec<_>, _>>()?;
+    let (pictures, batch_size) = match args.hardware.is_gpu() {
+        true => (pictures.iter().map(square).collect::<Result<Vec<_>, _>>()?, GPU_BATCH),
+        false => (pictures, BATCH),
+    };
     let (genesis, _) = read_genesis(&layout::genesis(dir))?;
     let batches = Batches::of(&genesis, pictures.iter().map(tensor).collect()).context("a market without a group")?;
     let backend = |count, name: &str| {
-        let who = Who::Sessions(sessions(zoo, MODEL, count, pictures.clone())?);
+        let who = Who::Sessions(sessions(zoo, MODEL, &args.hardware, (count, batch_size), pictures.clone())?);
         anyhow::Ok(Subject { name: name.into(), who, beside: None })
     };
     let nodes = |name: &str, addresses: Vec<SocketAddr>, workers: usize, beside| Subject {
@@ -128,11 +155,19 @@ async fn under_load(args: &Args, dir: &Path, zoo: &Zoo) -> anyhow::Result<Report
             nodes("two nodes with one worker each", vec![address(OWNERS[2])?, address(SIBLING)?], 1, 2),
         ],
         batches: Arc::new(batches),
-        batch_size: BATCH,
+        batch_size,
         rounds: args.rounds,
         duration: Duration::from_secs(args.seconds),
     };
     Ok(measure(&plan).await?)
+}
+
+/// The middle of a picture, as a small square.
+fn square(picture: &DecodedImage) -> anyhow::Result<DecodedImage> {
+    let input = ImageInput { tensor: String::new(), side: GPU_SIDE, crop_margin: 0, mean: 0.0, scale: 1.0 };
+    let pixels = Preprocessor::new(&input, Form::Pixels).apply(picture);
+    let pixels = pixels.pixels().context("pixels were asked for")?.to_vec();
+    Ok(DecodedImage::from_raw(GPU_SIDE, GPU_SIDE, pixels)?)
 }
 
 fn tensor(picture: &DecodedImage) -> v1::Tensor {

@@ -8,6 +8,7 @@ use dropbear_models::DecodedImage;
 use super::bare::Models;
 use super::inputs::{Inputs, photos};
 use super::{market, temporary};
+use crate::hardware::Hardware;
 use crate::up::Market;
 use crate::{Verdict, init, zoo};
 
@@ -29,11 +30,13 @@ pub(crate) struct Args {
     /// Clients that ask at once.
     #[arg(long, default_value_t = 32)]
     clients: usize,
+    #[command(flatten)]
+    hardware: Hardware,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Verdict> {
     let folder = temporary()?;
-    let market = market(folder.path(), args.group, LIMITS).await?;
+    let market = market(folder.path(), args.group, args.hardware, LIMITS).await?;
     let measured = match plan(&args, &market).await {
         Ok(plan) => measure(&plan).await.map_err(anyhow::Error::from),
         Err(error) => Err(error),
@@ -54,7 +57,7 @@ async fn plan(args: &Args, market: &Market) -> anyhow::Result<Plan> {
         init::Group::Imagenet => {
             let files = photos().await?;
             let pictures = files.iter().map(|file| DecodedImage::decode(file)).collect::<Result<Vec<_>, _>>()?;
-            let models = Models::open(&zoo::fetch_with_progress().await?)?;
+            let models = Models::open(&zoo::fetch_with_progress().await?, &args.hardware)?;
             let (pixels, encoded) = (Inputs::pixels(&pictures), Inputs::files(&files));
             let bare_pixels = models.on(pictures, |picture| Ok(picture.clone()));
             let bare_files = models.on(files, |file| DecodedImage::decode(file).map_err(|error| error.to_string()));

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::inputs::Inputs;
 use super::updates::Updater;
 use super::{made, temporary};
+use crate::hardware::Hardware;
 use crate::up::Market;
 use crate::{Verdict, init, layout};
 
@@ -43,7 +44,7 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Verdict> {
     let folder = temporary()?;
-    let dir = made(folder.path(), init::Group::Identity, "").await?;
+    let dir = made(folder.path(), init::Group::Identity, Hardware::default(), "").await?;
     let proxy = Proxy::start(node_of(&dir, LATE)?).await.context("cannot put a proxy before a model node")?;
     redirect(&dir, LATE, proxy.address())?;
     let market = Market::start(&dir).await?;

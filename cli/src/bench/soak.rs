@@ -6,6 +6,7 @@ use dropbear_bench::soak::{Plan, Report, soak};
 
 use super::inputs::{Inputs, photos};
 use super::{market, temporary};
+use crate::hardware::Hardware;
 use crate::supervise::Running;
 use crate::up::Market;
 use crate::{Verdict, init};
@@ -31,7 +32,7 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Verdict> {
     let folder = temporary()?;
-    let market = market(folder.path(), args.group, "").await?;
+    let market = market(folder.path(), args.group, Hardware::default(), "").await?;
     let soaked = under_load(&args, &market).await;
     market.stop().await?;
     let report = soaked?;

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::node_config;
 use crate::Verdict;
 use crate::desk::{Desk, key_text};
-use crate::init::{CPU_BATCH, NodePlan, new_folder, new_key, node_text, write};
+use crate::init::{NodePlan, Pace, new_folder, new_key, node_text, write};
 use crate::layout::{self, Service};
 use crate::service::Kind;
 
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, json: bool) -> anyhow::Result<Verdict> {
         coordinators: desk.coordinators()?.to_vec(),
         endpoints: Some(vec![listen.to_string()]),
         model: model.unwrap_or_default(),
-        batch_size_max: CPU_BATCH,
+        pace: Pace::default(),
     };
     let config = node_config(&folder);
     write(&config, &node_text(&plan))?;

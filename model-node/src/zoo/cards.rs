@@ -47,7 +47,7 @@ model-index:
 ---
 # {name}
 
-{lineage}, converted to ONNX.
+{lineage}, converted from PyTorch.
 {rounding}
 - **For** trying Dropbear out. It says which of {CLASSES} classes a picture shows, and nothing about pictures that show
   none of them.
@@ -61,13 +61,13 @@ model-index:
 
 #[cfg(test)]
 mod tests {
-    use super::super::{files, pins};
+    use super::super::{Format, files, pins};
     use dropbear_models::{Card, CardError};
 
     #[test]
     fn every_card_speaks_of_its_model() -> Result<(), CardError> {
         for model in pins::MODELS {
-            let (text, manifest) = (super::card(model), files::manifest(model));
+            let (text, manifest) = (super::card(model), files::manifest(model, Format::Onnx));
             let card = Card::parse(text.as_bytes())?;
             card.check(&manifest)?;
             assert_eq!(card.lineage, manifest.lineage.as_str());

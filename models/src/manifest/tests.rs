@@ -79,6 +79,7 @@ fn whatever_decides_an_answer_changes_the_version() -> Result<(), ManifestError>
     let original = Manifest::parse(LITE0)?.version_digest();
     for (from, to) in [
         ("\"lite0\"", "\"lite1\""),
+        ("\"onnx\"", "\"candle\""),
         ("\"onnx\"", "\"torch\""),
         ("Apache-2.0", "MIT"),
         ("EfficientNet-Lite0", "EfficientNet-Lite1"),
@@ -158,6 +159,7 @@ fn numbers_have_other_fields_than_pictures() {
         ("length = 4", "length = 0", "output.length"),
         ("length = 4", "classes = 4", "output.classes"),
         ("\"linear\"", "\"identity\"", "task"),
+        ("\"linear\"", "\"candle\"", "task"),
         ("\"card.md\"", "\"../card.md\"", "card.file"),
         ("9f1349", "9f134", "card.blake3"),
     ] {

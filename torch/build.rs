@@ -22,7 +22,7 @@ fn main() {
         .warnings(false)
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .include(cuda)
+        .include(&cuda)
         .file("src/streams.cpp")
         .compile("dropbear_torch_streams");
     println!("cargo:rustc-cfg=torch_cuda");
@@ -30,6 +30,21 @@ fn main() {
     // After our own archive, which needs them; so they are not left out, as they are of a binary that tch alone needs.
     for name in ["torch_cuda", "c10_cuda", "torch_cpu", "c10"] {
         println!("cargo:rustc-link-lib=dylib={name}");
+    }
+    let (folder, runtime) = cuda_runtime(&cuda);
+    println!("cargo:rustc-link-search=native={}", folder.display());
+    println!("cargo:rustc-link-lib=dylib:+verbatim={runtime}");
+}
+
+/// The CUDA runtime beside its headers: PyPI's packages have it under its full name alone.
+fn cuda_runtime(include: &Path) -> (PathBuf, &'static str) {
+    let home = include.parent().expect("headers lie in a folder");
+    let names = ["libcudart.so.13", "libcudart.so"];
+    let places = ["lib64", "lib"].map(|folder| home.join(folder));
+    let all = places.iter().flat_map(|place| names.map(|name| (place.clone(), name)));
+    match all.into_iter().find(|(place, name)| place.join(name).exists()) {
+        Some(found) => found,
+        None => panic!("none of {names:?} in {places:?}: install nvidia-cuda-runtime beside torch"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::{CModule, Device, Kind, Tensor};
 
-use crate::gpu::{Graph, Stream, bytes_mut, copy};
+use crate::gpu::{Graph, Stream, bytes_mut, copy, forbid_tf32, pinned};
 use crate::{Error, Input, Output, dimensions, forward, normalised};
 
 /// Larger batches keep the GPU busy without being recorded.
@@ -48,6 +48,7 @@ struct Recorded {
 
 impl OnGpu {
     pub(crate) fn new(number: u32, half: bool) -> Result<Self, Error> {
+        forbid_tf32()?;
         let device = Device::Cuda(number as usize);
         let kind = if half { Kind::Half } else { Kind::Float };
         Ok(Self { device, kind, sizes: BTreeMap::new(), buffers: None, stream: Stream::new(number)? })
@@ -70,7 +71,7 @@ impl OnGpu {
             // Nothing else may be under way while the work is recorded.
             self.stream.synchronize()?;
             let (graph, output) = self.stream.record(work)?;
-            let pinned = host(&output, self.device)?;
+            let pinned = host(&output)?;
             size.recorded = Some(Recorded { graph, output, pinned });
         }
         size.runs += 1;
@@ -83,7 +84,7 @@ impl OnGpu {
             }
             None => {
                 let output = work()?;
-                eager = host(&output, self.device)?;
+                eager = host(&output)?;
                 copy(&mut eager, &output)?;
                 &mut eager
             }
@@ -105,6 +106,7 @@ impl OnGpu {
         if !room {
             // What was recorded reads the buffers that go.
             self.sizes.clear();
+            self.stream.renew()?;
             self.buffers = None;
             self.buffers = Some(Buffers::new(item, batch.next_power_of_two(), kind, self.device)?);
         }
@@ -126,7 +128,7 @@ impl OnGpu {
 impl Buffers {
     fn new(item: &[usize], capacity: usize, kind: Kind, device: Device) -> Result<Self, Error> {
         let shape = dimensions(&[&[capacity], item].concat());
-        let pinned = Tensor::f_zeros(&shape, (kind, Device::Cpu))?.f_pin_memory(device)?;
+        let pinned = pinned(&Tensor::f_zeros(&shape, (kind, Device::Cpu))?)?;
         let device = Tensor::f_zeros(&shape, (kind, device))?;
         Ok(Self { shape: item.to_vec(), capacity, pinned, device })
     }
@@ -142,6 +144,6 @@ fn compute(module: &CModule, input: &Tensor, form: Input<'_>, kind: Kind) -> Res
 }
 
 /// Pinned memory for a copy of `output`.
-fn host(output: &Tensor, device: Device) -> Result<Tensor, Error> {
-    Ok(Tensor::f_zeros(output.size(), (Kind::Float, Device::Cpu))?.f_pin_memory(device)?)
+fn host(output: &Tensor) -> Result<Tensor, Error> {
+    pinned(&Tensor::f_zeros(output.size(), (Kind::Float, Device::Cpu))?)
 }

@@ -13,6 +13,9 @@ unsafe extern "C" {
     fn dropbear_torch_stream_new(device: c_int, result: *mut *mut c_void) -> *mut c_char;
     fn dropbear_torch_stream_enter(stream: *mut c_void) -> *mut c_char;
     fn dropbear_torch_stream_synchronize(stream: *mut c_void) -> *mut c_char;
+    fn dropbear_torch_stream_renew(stream: *mut c_void) -> *mut c_char;
+    fn dropbear_torch_allow_tf32(allow: bool) -> *mut c_char;
+    fn dropbear_torch_pinned(tensor: *mut c_void, result: *mut *mut c_void) -> *mut c_char;
     fn dropbear_torch_stream_delete(stream: *mut c_void);
     fn dropbear_torch_copy(to: *mut c_void, from: *mut c_void) -> *mut c_char;
     fn dropbear_torch_graph_begin(stream: *mut c_void, result: *mut *mut c_void) -> *mut c_char;
@@ -61,6 +64,12 @@ impl Stream {
         checked(unsafe { dropbear_torch_stream_synchronize(self.0.as_ptr()) })
     }
 
+    /// Forgets the memory of graphs that are all gone.
+    pub(crate) fn renew(&mut self) -> Result<(), Error> {
+        // SAFETY: as in `enter`.
+        checked(unsafe { dropbear_torch_stream_renew(self.0.as_ptr()) })
+    }
+
     /// Records what `work` asks of the GPU instead of doing it. The stream must have been entered.
     pub(crate) fn record<T>(&mut self, work: impl FnOnce() -> Result<T, Error>) -> Result<(Graph, T), Error> {
         let mut graph = null_mut();
@@ -103,6 +112,21 @@ impl Drop for Graph {
         // SAFETY: nobody else has the handle.
         unsafe { dropbear_torch_graph_delete(self.0.as_ptr()) };
     }
+}
+
+/// FP32 is FP32: what cuDNN and cuBLAS would otherwise round to TF32 differs in the third digit.
+pub(crate) fn forbid_tf32() -> Result<(), Error> {
+    // SAFETY: sets two flags of libtorch's.
+    checked(unsafe { dropbear_torch_allow_tf32(false) })
+}
+
+/// A copy in memory that a GPU copies from by itself.
+pub(crate) fn pinned(tensor: &Tensor) -> Result<Tensor, Error> {
+    let mut result = null_mut();
+    // SAFETY: the tensor lives as long as the borrow, and `result` outlives the call.
+    checked(unsafe { dropbear_torch_pinned(tensor.as_ptr().cast_mut().cast(), &raw mut result) })?;
+    // SAFETY: made by `new`, as all of tch's tensors are, and nobody else has it.
+    Ok(unsafe { Tensor::from_ptr(result.cast()) })
 }
 
 /// Queues a copy between tensors of equal shape.

@@ -62,6 +62,24 @@ char* dropbear_torch_stream_synchronize(void* stream) {
   return guarded([&] { static_cast<Stream*>(stream)->stream.synchronize(); });
 }
 
+// To be called when the last graph is gone: the memory that they shared goes with it.
+char* dropbear_torch_stream_renew(void* stream) {
+  return guarded([&] { static_cast<Stream*>(stream)->pool = at::cuda::graph_pool_handle(); });
+}
+
+// Whether libraries may round factors to TF32 where FP32 is asked for. One choice for the whole process.
+char* dropbear_torch_allow_tf32(bool allow) {
+  return guarded([&] {
+    at::globalContext().setAllowTF32CuDNN(allow);
+    at::globalContext().setAllowTF32CuBLAS(allow);
+  });
+}
+
+// A tensor in memory that a GPU copies from by itself.
+char* dropbear_torch_pinned(void* tensor, void** result) {
+  return guarded([&] { *result = new at::Tensor(static_cast<at::Tensor*>(tensor)->pin_memory()); });
+}
+
 void dropbear_torch_stream_delete(void* stream) { delete static_cast<Stream*>(stream); }
 
 // Copies on the current stream without waiting.
