@@ -11,11 +11,11 @@ fn the_models_have_known_versions() {
         })
         .collect();
     let known = [
-        ("lite0", "0640ca45a925f56fd9f44b1dada21cd2625f08e1c28d9a22ab3a605c88688baf"),
-        ("lite1", "d74210bc809da7ade2e75da43b2796503c9bd15c77f268dbb6fbb1386777ede7"),
-        ("lite2", "21d9d704cea70525d1f923605d09c59aa206ecec419663fdc70b5613ce95d674"),
-        ("lite2-int8", "64e3e13d9161656d96209652622db6a48b401bc054616b7c1d5dc182555fe6f9"),
-        ("lite0-int8", "dedb59138cf346ae218e1a1c19d3cc699ba6ec232bc6ebe5f97dc78857b20444"),
+        ("lite0", "c5385277fb51d9cc12a45ef68167ce91cb5c8e1a57d5d95d2595842dad7cf3bd"),
+        ("lite1", "6103ec31f8a93f6276d284d377cebb50aedb47169bc185630f8d6eba079f4008"),
+        ("lite2", "afc21956015fc902c87ce127b3e3eb217f0ce71725fa16e474790e5ab5065e0a"),
+        ("lite2-int8", "e78b43abf4155b7cbbe04158db146b1ac352951f4324edd3c7489e4c81b28563"),
+        ("lite0-int8", "856fef6c585006610727d62768dc1fb7d4211fd5491815d9d133da832bf9407f"),
     ];
     assert_eq!(versions, known.map(|(name, digest)| (name, digest.to_owned())));
 }
