@@ -38,4 +38,4 @@ pub mod inference {
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// An owner's entry waits this long for a block that is made for others: a block of its own costs the whole market.
-pub const ENTRY_PATIENCE: std::time::Duration = std::time::Duration::from_millis(100);
+pub const ENTRY_PATIENCE: std::time::Duration = std::time::Duration::from_millis(150);
