@@ -14,9 +14,16 @@ use crate::key::{PublicKey, SecretKey, Signature, StatementType};
 use crate::merkle;
 use crate::policy::Vote;
 use crate::request::vote_commitment;
+use crate::short::Short;
 
 /// A request batch has at most this many requests.
 pub const BATCH_REQUESTS_MAX: usize = 1024;
+
+/// What a leaf's hash begins with (RFC 9162 section 2.1.1), and the CBOR heads of a vote's leaf.
+const LEAF: u8 = 0;
+const ARRAY_OF_3: u8 = 0x83;
+const BYTES_OF_32: [u8; 2] = [0x58, 32];
+const NULL: u8 = 0xf6;
 
 /// The digest of a request batch: the Merkle root over its request ids.
 #[must_use]
@@ -28,14 +35,15 @@ pub fn batch_root(request_ids: &[Digest]) -> Digest {
 /// The leaf of one vote in a ballot's tree: `[request id, vote commitment or null, output commitment]`.
 #[must_use]
 pub fn vote_leaf(request_id: &Digest, commitment: Option<&Digest>, output: &Digest) -> Digest {
-    let mut leaf = Encoder::new();
-    leaf.array(3).digest(request_id);
+    // One for each vote that anybody checks: written in place, its length being known.
+    let mut leaf = Short::default();
+    leaf.push_fixed(&[LEAF, ARRAY_OF_3]).push_fixed(&BYTES_OF_32).push_fixed(request_id.as_bytes());
     match commitment {
-        Some(commitment) => leaf.digest(commitment),
-        None => leaf.null(),
+        Some(commitment) => leaf.push_fixed(&BYTES_OF_32).push_fixed(commitment.as_bytes()),
+        None => leaf.push_fixed(&[NULL]),
     };
-    leaf.digest(output);
-    merkle::leaf_hash(&leaf.finish())
+    leaf.push_fixed(&BYTES_OF_32).push_fixed(output.as_bytes());
+    leaf.digest()
 }
 
 /// A ballot's leaf under the ballots root: `[statement, signature]`.
@@ -141,10 +149,22 @@ pub enum BallotError {
 /// The Merkle root over a ballot's votes. `requests` gives each request's id and vote salt, in batch order.
 #[must_use]
 pub fn votes_root<'a>(requests: impl Iterator<Item = (&'a Digest, &'a Digest)>, answers: &[Answer]) -> Digest {
-    let leaf = |((id, salt), answer): ((&Digest, &Digest), &Answer)| {
-        vote_leaf(id, vote_commitment(salt, &answer.vote).as_ref(), &answer.output)
+    committed_root(commitments(requests, answers), answers)
+}
+
+/// Each request's id with the commitment to its vote.
+fn commitments<'a>(
+    requests: impl Iterator<Item = (&'a Digest, &'a Digest)>,
+    answers: &[Answer],
+) -> impl Iterator<Item = (&'a Digest, Option<Digest>)> {
+    requests.zip(answers).map(|((id, salt), answer)| (id, vote_commitment(salt, &answer.vote)))
+}
+
+fn committed_root<'a>(committed: impl Iterator<Item = (&'a Digest, Option<Digest>)>, answers: &[Answer]) -> Digest {
+    let leaf = |((id, commitment), answer): ((&Digest, Option<Digest>), &Answer)| {
+        vote_leaf(id, commitment.as_ref(), &answer.output)
     };
-    let leaves: Vec<_> = requests.zip(answers).map(leaf).collect();
+    let leaves: Vec<_> = committed.zip(answers).map(leaf).collect();
     merkle::root(&leaves)
 }
 
@@ -164,11 +184,23 @@ impl Ballot {
         &self,
         requests: impl ExactSizeIterator<Item = (&'a Digest, &'a Digest)>,
     ) -> Result<(), BallotError> {
-        let count = requests.len();
+        self.check_committed(requests.len(), commitments(requests, &self.answers))
+    }
+
+    /// As [`Ballot::check`], over `count` requests whose ids come with the [`vote_commitment`] to this ballot's vote:
+    /// owners mostly agree, and who checks all their ballots commits to each vote once.
+    ///
+    /// # Errors
+    /// [`BallotError`], the sender's fault.
+    pub fn check_committed<'a>(
+        &self,
+        count: usize,
+        committed: impl Iterator<Item = (&'a Digest, Option<Digest>)>,
+    ) -> Result<(), BallotError> {
         if self.answers.len() != count || self.statement.count != count as u64 {
             return Err(BallotError::Count);
         }
-        if votes_root(requests, &self.answers) != self.statement.votes {
+        if committed_root(committed, &self.answers) != self.statement.votes {
             return Err(BallotError::Votes);
         }
         if !StatementType::Ballot.verifies(&self.statement.owner, &self.statement.to_bytes(), &self.signature) {
@@ -272,6 +304,17 @@ mod tests {
         let back = Ballot::from_bytes(&ballot.to_bytes()).unwrap();
         assert_eq!(back, ballot);
         assert_eq!(check(&requests, &back), Ok(()));
+    }
+
+    #[test]
+    fn a_votes_leaf_is_what_the_encoder_writes() {
+        let [id, commitment, output] = [b"id", b"co", b"ou"].map(|bytes| Digest::of(bytes));
+        let mut voted = Encoder::new();
+        voted.array(3).digest(&id).digest(&commitment).digest(&output);
+        assert_eq!(vote_leaf(&id, Some(&commitment), &output), merkle::leaf_hash(&voted.finish()));
+        let mut abstained = Encoder::new();
+        abstained.array(3).digest(&id).null().digest(&output);
+        assert_eq!(vote_leaf(&id, None, &output), merkle::leaf_hash(&abstained.finish()));
     }
 
     #[test]

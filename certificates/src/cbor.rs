@@ -50,17 +50,30 @@ impl Encoder {
         Self::default()
     }
 
+    /// An empty encoder with room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// The bytes written.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
         self.0
     }
 
+    #[inline]
     fn head(&mut self, major: u8, value: u64) -> &mut Self {
-        let major = major << 5;
+        if value <= 23 {
+            self.0.push(major << 5 | value as u8);
+            return self;
+        }
+        self.long_head(major << 5, value)
+    }
+
+    fn long_head(&mut self, major: u8, value: u64) -> &mut Self {
         match value {
-            0..=23 => self.0.push(major | value as u8),
-            24..=0xff => self.0.extend([major | 24, value as u8]),
+            0..=0xff => self.0.extend([major | 24, value as u8]),
             0x100..=0xffff => {
                 self.0.push(major | 25);
                 self.0.extend((value as u16).to_be_bytes());
@@ -101,7 +114,13 @@ impl Encoder {
 
     /// A digest, as a byte string of 32.
     pub fn digest(&mut self, value: &Digest) -> &mut Self {
-        self.bytes(value.as_bytes())
+        // Most of what is encoded: one copy of known length.
+        let mut item = [0; 34];
+        item[0] = MAJOR_BYTES << 5 | 24;
+        item[1] = 32;
+        item[2..].copy_from_slice(value.as_bytes());
+        self.0.extend_from_slice(&item);
+        self
     }
 
     /// A text string.

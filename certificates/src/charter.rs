@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 
 use crate::bitmap::PLACES_MAX;
 use crate::cbor::{CborError, Decoder, Encoder, INT_MAX};
@@ -163,7 +164,7 @@ impl Charter {
 
     /// Combines the votes of one request: one place per owner of the roster, `None` where no ballot is counted.
     #[must_use]
-    pub fn combine(&self, votes: &[Option<Vote>]) -> Agreement {
+    pub fn combine<V: Borrow<Vote>>(&self, votes: &[Option<V>]) -> Agreement {
         self.policy.combine(votes, self)
     }
 

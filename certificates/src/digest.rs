@@ -6,6 +6,8 @@ use core::fmt;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
+use crate::short::{SHORT_BYTES_MAX, Short};
+
 /// A SHA-256 value: 32 bytes, shown as lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
@@ -26,6 +28,18 @@ impl Digest {
     #[must_use]
     pub fn tagged(tag: &str, parts: &[&[u8]]) -> Self {
         debug_assert!(tag.bytes().all(|byte| byte.is_ascii_graphic()));
+        let length = tag.len() + 1 + parts.iter().map(|part| part.len()).sum::<usize>();
+        if length <= SHORT_BYTES_MAX {
+            let mut short = Short::default();
+            short.push(tag.as_bytes()).push_fixed(&[0]);
+            for part in parts {
+                match part.as_array::<32>() {
+                    Some(digest) => short.push_fixed(digest),
+                    None => short.push(part),
+                };
+            }
+            return short.digest();
+        }
         let mut hash = Sha256::new();
         hash.update(tag.as_bytes());
         hash.update([0]);

@@ -147,6 +147,7 @@ pub mod record;
 pub mod request;
 #[cfg(feature = "samples")]
 pub mod samples;
+mod short;
 pub mod trust;
 pub mod verify;
 

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
+use crate::short::{SHORT_BYTES_MAX, Short};
 
 /// A path has at most this many nodes: no tree here has more than 2^32 leaves.
 pub const PATH_LENGTH_MAX: usize = 32;
@@ -15,34 +16,23 @@ pub const PATH_LENGTH_MAX: usize = 32;
 /// The hash of a leaf with this data.
 #[must_use]
 pub fn leaf_hash(data: &[u8]) -> Digest {
+    if data.len() < SHORT_BYTES_MAX {
+        let mut leaf = Short::default();
+        leaf.push_fixed(&[0]).push(data);
+        return leaf.digest();
+    }
     let mut hash = Sha256::new();
     hash.update([0]);
     hash.update(data);
     Digest(hash.finalize().into())
 }
 
-/// SHA-256's initial state (FIPS 180-4 section 5.3.3).
-const SHA256_INITIAL: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
-
-/// The hash of an inner node: 65 bytes always fill two blocks the same way, so they are padded here and compressed
-/// directly. Paths are most of what checking a certificate of a seen quorum costs.
+/// The hash of an inner node. Paths are most of what checking a certificate of a seen quorum costs.
 #[must_use]
 pub fn node_hash(left: &Digest, right: &Digest) -> Digest {
-    let mut blocks = [[0; 64]; 2];
-    let bytes = blocks.as_flattened_mut();
-    bytes[0] = 1;
-    bytes[1..33].copy_from_slice(left.as_bytes());
-    bytes[33..65].copy_from_slice(right.as_bytes());
-    bytes[65] = 0x80;
-    bytes[120..].copy_from_slice(&(65_u64 * 8).to_be_bytes());
-    let mut state = SHA256_INITIAL;
-    sha2::block_api::compress256(&mut state, &blocks);
-    let mut hash = [0; 32];
-    for (bytes, word) in hash.chunks_exact_mut(4).zip(state) {
-        bytes.copy_from_slice(&word.to_be_bytes());
-    }
-    Digest(hash)
+    let mut node = Short::default();
+    node.push_fixed(&[1]).push_fixed(left.as_bytes()).push_fixed(right.as_bytes());
+    node.digest()
 }
 
 /// The root over these leaf hashes; the hash of the empty string for none (RFC 9162 section 2.1.1).

@@ -10,6 +10,9 @@ use crate::digest::Digest;
 use crate::policy::{Assurance, Points, Policy, RANKS_MAX, Standing, Support};
 use crate::request::Origin;
 
+/// Room for a record of few different votes.
+const USUAL_BYTES: usize = 448;
+
 /// How a request ended. `insufficient` is never terminal and never recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
@@ -110,7 +113,7 @@ impl Record {
     /// The leaf's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Encoder::new();
+        let mut out = Encoder::with_capacity(USUAL_BYTES);
         out.map(12);
         out.uint(1).uint(1);
         out.uint(2).digest(&self.genesis);

@@ -190,7 +190,7 @@ impl Request {
     /// The bytes that are signed and that the id digests.
     #[must_use]
     pub fn statement(&self) -> Vec<u8> {
-        let mut out = Encoder::new();
+        let mut out = Encoder::with_capacity(256);
         out.array(9).uint(1).digest(&self.genesis).text(&self.group).bytes(self.key.as_bytes());
         out.uint(self.origin.code()).bytes(&self.nonce).digest(&self.commitment);
         out.uint(self.expiry_ms).uint(self.demand.code());

@@ -24,7 +24,7 @@ const OWNERS: [&str; 8] = ["alder", "birch", "cedar", "dogwood", "elm", "fir", "
 const PLACES_MAX: usize = 31;
 /// A request is decided within ten minutes or never: this bounds the memory of decided ids.
 pub(crate) const REQUEST_LIFETIME_MS_MAX: u64 = 600_000;
-const CLOCK_SKEW_MS_MAX: u64 = 5_000;
+pub(crate) const CLOCK_SKEW_MS_MAX: u64 = 5_000;
 
 /// What a group does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -101,7 +101,7 @@ pub(crate) async fn make(args: &Args) -> anyhow::Result<Genesis> {
     market.check()?;
     write(&genesis(&args.dir), &to_json(&market, &labels))?;
     for place in 0..args.coordinators {
-        write(&args.dir.join(coordinator_toml(place)), &coordinator_config(args, ports, place)?)?;
+        write(&args.dir.join(coordinator_toml(place)), &coordinator_config(args.coordinators, ports, place)?)?;
     }
     for place in 0..args.owners {
         let path = args.dir.join(owner_name(place)).join("model-node.toml");
@@ -142,11 +142,12 @@ fn coordinator_name(place: usize) -> String {
     format!("coordinator-{place}")
 }
 
-fn coordinator_toml(place: usize) -> PathBuf {
+pub(crate) fn coordinator_toml(place: usize) -> PathBuf {
     Path::new(&coordinator_name(place)).join("coordinator.toml")
 }
 
-fn member(dir: &Path, place: usize) -> anyhow::Result<Member> {
+/// Makes a member's folder and keys.
+pub(crate) fn member(dir: &Path, place: usize) -> anyhow::Result<Member> {
     let folder = new_folder(&dir.join(coordinator_name(place)))?;
     let attestation = new_key(&folder.join("attestation.key"))?;
     let engine = new_key(&folder.join("engine.key"))?;
@@ -205,8 +206,9 @@ fn list<T: std::fmt::Display>(items: impl Iterator<Item = anyhow::Result<T>>) ->
     Ok(format!("[{}]", items.join(", ")))
 }
 
-fn coordinator_config(args: &Args, ports: Ports, place: usize) -> anyhow::Result<String> {
-    let engine_addresses = list((0..args.coordinators).map(|place| ports.engine(place)))?;
+/// The configuration of the member at `place` of a committee of so many.
+pub(crate) fn coordinator_config(coordinators: usize, ports: Ports, place: usize) -> anyhow::Result<String> {
+    let engine_addresses = list((0..coordinators).map(|place| ports.engine(place)))?;
     Ok(format!(
         r#"# One committee member's coordinator. Relative paths are relative to this file.
 
@@ -221,7 +223,8 @@ engine_key = "engine.key"
 listen = "{listen}"
 # Prometheus asks here: http://{metrics}/metrics
 metrics_listen = "{metrics}"
-# Every member's ordering engine, in committee order, this one's included.
+# Every member's ordering engine, in committee order, this one's included. These may be on other hosts: engines know each
+# other by their keys, and encrypt.
 engine_addresses = {engine_addresses}
 # The ledger and the engine's journals. Never restore a copy of it: the coordinator could contradict itself.
 data_dir = "data"

@@ -1,6 +1,7 @@
 //! The one binary: every service and every command.
 
 mod bench;
+mod cell;
 mod cert;
 mod demo;
 mod desk;

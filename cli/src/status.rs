@@ -153,9 +153,12 @@ async fn answer(kind: Kind, address: SocketAddr) -> anyhow::Result<(bool, Option
     match kind {
         Kind::Coordinator => {
             let status = client::coordinator(address).status(v1::StatusRequest {}).await.map_err(short)?.into_inner();
-            let detail = match status.last_error.as_str() {
-                "" => format!("{} entries wait", status.waiting_entries),
-                error => error.to_owned(),
+            let waiting = format!("{} entries wait", status.waiting_entries);
+            let detail = match (status.last_error.as_str(), status.role()) {
+                ("", v1::Role::Follower) => format!("follows without a vote: {}", status.follows_because),
+                ("", v1::Role::Asking) => "asks its peers what it signed before it votes".to_owned(),
+                ("", v1::Role::Voter | v1::Role::Unspecified) => waiting,
+                (error, _) => error.to_owned(),
             };
             Ok((true, Some(status.seq), detail))
         }

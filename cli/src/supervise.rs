@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
+use crate::cell::Cell;
 use crate::layout::Service;
 use crate::service::{Kind, READY};
 
@@ -33,13 +34,14 @@ pub(crate) struct Running {
 }
 
 /// Starts a service and waits until it serves, unless it cannot serve yet: a model node whose owner has no seat. It stops
-/// by itself when this process ends.
-pub(crate) async fn start(service: Service, waits: bool) -> anyhow::Result<Running> {
+/// by itself when this process ends. With a cell, it lives in there.
+pub(crate) async fn start(service: Service, waits: bool, cell: Option<&Cell>) -> anyhow::Result<Running> {
     let log = service.log();
     let open_log = || File::options().create(true).append(true).open(&log);
     let stderr = open_log().with_context(|| format!("cannot write {}", log.display()))?;
     let executable = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut child = Command::new(executable)
+    let mut command = Command::new(executable);
+    command
         .arg(service.kind.command())
         .arg("--config")
         .arg(&service.config)
@@ -49,9 +51,12 @@ pub(crate) async fn start(service: Service, waits: bool) -> anyhow::Result<Runni
         .stderr(stderr)
         // Ctrl-C reaches the whole group; this process decides when the others stop.
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("cannot start {}", service.name))?;
+        .kill_on_drop(true);
+    let child = match cell {
+        Some(cell) => cell.spawn(command).await,
+        None => command.spawn().map_err(anyhow::Error::from),
+    };
+    let mut child = child.with_context(|| format!("cannot start {}", service.name))?;
     let stdout = child.stdout.take().context("a child without standard output")?;
     let lifeline = child.stdin.take().context("a child without standard input")?;
     let mut lines = BufReader::new(stdout).lines();
@@ -78,10 +83,13 @@ pub(crate) async fn start(service: Service, waits: bool) -> anyhow::Result<Runni
 
 /// The last lines of a log, indented, for an error message.
 fn tail(log: &Path) -> String {
+    format!("\n  {}\n  (all of it: {})", last_lines(log, LOG_TAIL_LINES).join("\n  "), log.display())
+}
+
+fn last_lines(log: &Path, count: usize) -> Vec<String> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<_> = text.lines().collect();
-    let last = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
-    format!("\n  {}\n  (all of it: {})", last.join("\n  "), log.display())
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines[lines.len().saturating_sub(count)..].to_vec()
 }
 
 impl Running {
@@ -95,7 +103,7 @@ impl Running {
         Some(Process { name: self.service.name.clone(), pid: self.pid()? })
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid().and_then(|pid| i32::try_from(pid).ok()) {
             // It may have ended a moment ago, which is what we want.
             let _ = kill(Pid::from_raw(pid), signal);
@@ -115,9 +123,19 @@ impl Running {
         }
     }
 
+    /// Waits until it ends by itself; gives its status and the last line that it said.
+    pub(crate) async fn last_words(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => format!("{status}: {}", last_lines(&self.service.log(), 1).concat()),
+            Err(error) => format!("it is lost: {error}"),
+        }
+    }
+
     /// Asks it to stop, and waits.
     async fn stop(mut self) -> anyhow::Result<()> {
         self.signal(Signal::SIGTERM);
+        // A paused process hears nothing else.
+        self.signal(Signal::SIGCONT);
         match tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => bail!("{} ended with {status}{}", self.service.name, tail(&self.service.log())),

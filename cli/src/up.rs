@@ -1,14 +1,16 @@
 //! Running a whole market on one machine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use dropbear_wire::files::read_genesis;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cell::Cell;
 use crate::layout::{self, Service};
 use crate::service::Kind;
 use crate::supervise::{self, Running, stop_all};
@@ -26,6 +28,9 @@ pub(crate) struct Args {
     dir: PathBuf,
 }
 
+/// Where services live, by name, that do not live beside this process.
+pub(crate) type Cells = BTreeMap<String, Arc<Cell>>;
+
 /// A market that runs.
 pub(crate) struct Market {
     pub(crate) services: Vec<Running>,
@@ -34,6 +39,11 @@ pub(crate) struct Market {
 impl Market {
     /// Starts every service in `dir` and waits until the gateway can answer.
     pub(crate) async fn start(dir: &Path) -> anyhow::Result<Self> {
+        Self::start_in(dir, &Cells::new()).await
+    }
+
+    /// The same, the services that have a cell in theirs.
+    pub(crate) async fn start_in(dir: &Path, cells: &Cells) -> anyhow::Result<Self> {
         let mut running = Vec::new();
         let (genesis, _) = read_genesis(&layout::genesis(dir))?;
         let founders: BTreeSet<_> =
@@ -44,7 +54,8 @@ impl Market {
                 .map(|service| {
                     // Owners that came later may have no seat yet.
                     let waits = kind != Kind::ModelNode || founders.contains(&service.name);
-                    tokio::spawn(supervise::start(service, waits))
+                    let cell = cells.get(&service.name).cloned();
+                    tokio::spawn(async move { supervise::start(service, waits, cell.as_deref()).await })
                 })
                 .collect();
             for start in starts {

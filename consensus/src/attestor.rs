@@ -34,6 +34,12 @@ impl Attestor {
         Self { last }
     }
 
+    /// The seq of the last header that was attested; 0 if there was none.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.last.map_or(0, |(seq, _)| seq)
+    }
+
     /// Permits attesting `header`. The caller persists (seq, header) before it releases the signature.
     ///
     /// # Errors

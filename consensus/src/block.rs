@@ -22,6 +22,9 @@ pub const LEAF_BYTES_MAX: usize = CHARTER_BYTES_MAX + 1024;
 /// A block is at most this large.
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
 
+/// What says how long an entry is.
+const ENTRY_HEAD_BYTES_MAX: usize = 9;
+
 /// What a proposer puts forward: a time and entries, encoded but not yet parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
@@ -35,7 +38,8 @@ impl Proposal {
     /// Deterministic encoding.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Encoder::new();
+        let room = self.entries.iter().map(|entry| entry.len() + ENTRY_HEAD_BYTES_MAX).sum::<usize>();
+        let mut out = Encoder::with_capacity(room + ENTRY_HEAD_BYTES_MAX * 4);
         out.array(3).uint(1).uint(self.agreed_ms).array(self.entries.len());
         for entry in &self.entries {
             out.bytes(entry);
@@ -48,15 +52,20 @@ impl Proposal {
     /// # Errors
     /// [`CborError`] if the bytes are no proposal.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CborError> {
+        let (agreed_ms, entries) = Self::parse(bytes)?;
+        Ok(Self { agreed_ms, entries: entries.into_iter().map(<[u8]>::to_vec).collect() })
+    }
+
+    /// Agreed time and the entries' bytes.
+    fn parse(bytes: &[u8]) -> Result<(u64, Vec<&[u8]>), CborError> {
         let mut input = Decoder::new(bytes);
         input.array_of(3)?;
         input.key(1)?;
         let agreed_ms = input.uint()?;
         let count = input.array(BLOCK_ENTRIES_MAX)?;
-        let entries =
-            (0..count).map(|_| Ok(input.bytes(ENTRY_BYTES_MAX)?.to_vec())).collect::<Result<_, CborError>>()?;
+        let entries = (0..count).map(|_| input.bytes(ENTRY_BYTES_MAX)).collect::<Result<_, CborError>>()?;
         input.finish()?;
-        Ok(Self { agreed_ms, entries })
+        Ok((agreed_ms, entries))
     }
 }
 
@@ -78,20 +87,20 @@ impl CheckedProposal {
         payload: &[u8],
         mut check: impl FnMut(&[u8]) -> Result<Arc<Checked>, Invalid>,
     ) -> Result<Self, BlockRefused> {
-        let proposal = Proposal::from_bytes(payload)?;
-        if proposal.entries.is_empty() {
+        let (agreed_ms, encoded) = Proposal::parse(payload)?;
+        if encoded.is_empty() {
             return Err(BlockRefused::Empty);
         }
         let mut seen = BTreeSet::new();
-        let mut entries = Vec::with_capacity(proposal.entries.len());
-        for (place, bytes) in proposal.entries.iter().enumerate() {
+        let mut entries = Vec::with_capacity(encoded.len());
+        for (place, bytes) in encoded.into_iter().enumerate() {
             let entry = check(bytes).map_err(|error| BlockRefused::Invalid(place, error))?;
             if !seen.insert(entry.digest()) {
                 return Err(BlockRefused::Twice(place));
             }
             entries.push(entry);
         }
-        Ok(Self { agreed_ms: proposal.agreed_ms, entries })
+        Ok(Self { agreed_ms, entries })
     }
 }
 

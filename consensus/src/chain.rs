@@ -31,6 +31,23 @@ pub struct Chain {
     state: State,
     decided: DecidedIds,
     pending: BTreeMap<BlockId, Pending>,
+    built: Option<Built>,
+}
+
+/// What a proposer executed when it built its last block.
+struct Built {
+    parent: BlockId,
+    agreed_ms: u64,
+    entries: Vec<Digest>,
+    executed: Arc<Executed>,
+}
+
+impl Built {
+    fn is_of(&self, parent: &BlockId, proposal: &CheckedProposal) -> bool {
+        self.parent == *parent
+            && self.agreed_ms == proposal.agreed_ms
+            && self.entries.iter().copied().eq(proposal.entries.iter().map(|entry| entry.digest()))
+    }
 }
 
 impl std::fmt::Debug for Chain {
@@ -49,10 +66,10 @@ struct Seen<'a> {
 }
 
 impl Decisions for Seen<'_> {
-    fn decided(&self, id: &Digest) -> Option<(Place, Answered)> {
+    fn decided(&self, id: &Digest, expiry_ms: u64) -> Option<(Place, Answered)> {
         let pending = self.ancestors.iter().find_map(|executed| executed.decided.get(id));
         let pending = pending.map(|decided| (decided.place, decided.answered));
-        let (place, answered) = pending.or_else(|| self.decided.get(id))?;
+        let (place, answered) = pending.or_else(|| self.decided.get(id, expiry_ms))?;
         let late = self.ancestors.iter().filter_map(|executed| executed.late.get(id));
         Some((place, late.fold(answered, |all, late| all | late.answered)))
     }
@@ -63,7 +80,14 @@ impl Chain {
     #[must_use]
     pub fn new(market: Arc<Market>, genesis_block: BlockId) -> Self {
         let state = State::new(&market);
-        Self { market, tip: genesis_block, state, decided: DecidedIds::default(), pending: BTreeMap::new() }
+        Self {
+            market,
+            tip: genesis_block,
+            state,
+            decided: DecidedIds::default(),
+            pending: BTreeMap::new(),
+            built: None,
+        }
     }
 
     /// The finalised state.
@@ -84,10 +108,10 @@ impl Chain {
         self.tip
     }
 
-    /// Where a request id was decided, in a final block.
+    /// Where the request with this id and expiry was decided, in a final block.
     #[must_use]
-    pub fn decided(&self, id: &Digest) -> Option<Place> {
-        self.decided.get(id).map(|(place, _)| place)
+    pub fn decided(&self, id: &Digest, expiry_ms: u64) -> Option<Place> {
+        self.decided.get(id, expiry_ms).map(|(place, _)| place)
     }
 
     /// Whether the state after this block is at hand.
@@ -113,7 +137,7 @@ impl Chain {
     /// Candidates that do not apply are named in either case.
     #[must_use]
     pub fn build<'a>(
-        &self,
+        &mut self,
         parent: &BlockId,
         now_ms: u64,
         candidates: impl Iterator<Item = &'a Checked>,
@@ -122,20 +146,34 @@ impl Chain {
         let Some((state, seen)) = self.at(parent) else { return (None, refused) };
         let agreed_ms = now_ms.max(state.agreed_ms);
         let mut execution = Execution::new(&self.market, state, &seen, agreed_ms);
-        let (mut entries, mut bytes) = (Vec::new(), 64);
+        let (mut entries, mut digests, mut bytes) = (Vec::new(), Vec::new(), 64);
+        // A gateway's entry that is refused leaves no trace here; of owners' entries nobody needs to prove it.
+        let mut clean = true;
         for candidate in candidates {
             bytes += candidate.bytes().len() + 9;
             if bytes > BLOCK_BYTES_MAX || entries.len() == BLOCK_ENTRIES_MAX {
                 break;
             }
             match execution.apply(candidate) {
-                Ok(()) => entries.push(candidate.bytes().to_vec()),
+                Ok(()) => {
+                    entries.push(candidate.bytes().to_vec());
+                    digests.push(candidate.digest());
+                }
                 Err(Refused::BlockFull) => break,
-                Err(reason) => refused.push((candidate.digest(), reason)),
+                Err(reason) => {
+                    clean &= candidate.entry().statement().is_none();
+                    refused.push((candidate.digest(), reason));
+                }
             }
         }
-        let proposal = (!entries.is_empty()).then_some(Proposal { agreed_ms, entries });
-        (proposal, refused)
+        if entries.is_empty() {
+            return (None, refused);
+        }
+        self.built = clean.then(|| {
+            let executed = Arc::new(execution.finish());
+            Built { parent: *parent, agreed_ms, entries: digests, executed }
+        });
+        (Some(Proposal { agreed_ms, entries }), refused)
     }
 
     /// Executes a block on its parent and keeps the result until it is final or abandoned.
@@ -154,6 +192,7 @@ impl Chain {
         if let Some(known) = self.pending.get(&block).and_then(|known| known.executed.as_ref()) {
             return Ok(Arc::clone(known));
         }
+        let built = self.built.take_if(|built| built.is_of(&parent, proposal));
         let (state, seen) = self.at(&parent).ok_or(BlockRefused::UnknownParent(Digest(parent)))?;
         if proposal.agreed_ms < state.agreed_ms {
             return Err(BlockRefused::TimeBackwards);
@@ -162,11 +201,17 @@ impl Chain {
         if now_ms.is_some_and(|now_ms| proposal.agreed_ms > now_ms + skew_ms) {
             return Err(BlockRefused::TimeAhead);
         }
-        let mut execution = Execution::new(&self.market, state, &seen, proposal.agreed_ms);
-        for (place, entry) in proposal.entries.iter().enumerate() {
-            execution.apply(entry).map_err(|reason| BlockRefused::Refused(place, reason))?;
-        }
-        let executed = Arc::new(execution.finish());
+        // A proposer has executed its own block already.
+        let executed = match built {
+            Some(built) => built.executed,
+            None => {
+                let mut execution = Execution::new(&self.market, state, &seen, proposal.agreed_ms);
+                for (place, entry) in proposal.entries.iter().enumerate() {
+                    execution.apply(entry).map_err(|reason| BlockRefused::Refused(place, reason))?;
+                }
+                Arc::new(execution.finish())
+            }
+        };
         self.pending.insert(block, Pending { parent, executed: Some(Arc::clone(&executed)) });
         Ok(executed)
     }
@@ -209,7 +254,7 @@ impl Chain {
         self.pending.remove(&block);
         if let Some(executed) = &executed {
             self.decided.prune(executed.state.agreed_ms);
-            for decided in executed.decided.values() {
+            for decided in executed.decided.iter() {
                 self.decided.push(decided);
             }
             for late in executed.late.values() {

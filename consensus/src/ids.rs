@@ -3,7 +3,8 @@
 //! Ids are kept in buckets of expiry time, each with a rolling hash in order of insertion. The hashes give the state
 //! digest without walking the ids, and whole buckets go when their time is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use dropbear_certificates::Digest;
 use dropbear_certificates::cbor::Encoder;
@@ -76,51 +77,94 @@ impl Buckets {
     }
 }
 
-/// The ids decided in finalised blocks.
-#[derive(Clone, Debug, Default)]
-pub struct DecidedIds {
-    places: BTreeMap<Digest, (Place, Answered)>,
-    by_bucket: BTreeMap<u64, Vec<Digest>>,
+/// Ids are digests: any eight bytes of one are as good as a hash of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    /// A digest's length says nothing.
+    fn write_usize(&mut self, _: usize) {}
 }
 
-impl DecidedIds {
-    /// Where this id was decided, and whose ballots came until now.
+/// By id. Nothing ever walks it: its order says nothing.
+type ById<T> = HashMap<Digest, T, BuildHasherDefault<IdHasher>>;
+
+/// The ids decided in one block, in order.
+#[derive(Clone, Debug, Default)]
+pub struct DecidedHere {
+    list: Vec<Decided>,
+    places: ById<usize>,
+}
+
+impl DecidedHere {
+    /// Adds an id that is not there.
+    pub fn push(&mut self, decided: Decided) {
+        self.places.insert(decided.id, self.list.len());
+        self.list.push(decided);
+    }
+
+    /// The id, if it was decided in the block.
     #[must_use]
-    pub fn get(&self, id: &Digest) -> Option<(Place, Answered)> {
-        self.places.get(id).copied()
+    pub fn get(&self, id: &Digest) -> Option<&Decided> {
+        self.places.get(id).and_then(|place| self.list.get(*place))
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Decided> {
+        self.list.iter()
+    }
+}
+
+/// The ids decided in finalised blocks, by bucket of expiry time.
+#[derive(Clone, Debug, Default)]
+pub struct DecidedIds(BTreeMap<u64, ById<(Place, Answered)>>);
+
+impl DecidedIds {
+    /// Where the request with this id and expiry was decided, and whose ballots came until now.
+    #[must_use]
+    pub fn get(&self, id: &Digest, expiry_ms: u64) -> Option<(Place, Answered)> {
+        self.0.get(&(expiry_ms / BUCKET_MS))?.get(id).copied()
     }
 
     /// Adds an id.
     pub fn push(&mut self, decided: &Decided) {
-        self.places.insert(decided.id, (decided.place, decided.answered));
-        self.by_bucket.entry(decided.expiry_ms / BUCKET_MS).or_default().push(decided.id);
+        let bucket = self.0.entry(decided.expiry_ms / BUCKET_MS).or_default();
+        bucket.insert(decided.id, (decided.place, decided.answered));
     }
 
     /// Adds late ballots to an id that is remembered.
     pub fn push_late(&mut self, late: &Late) {
-        if let Some((_, answered)) = self.places.get_mut(&late.id) {
+        let bucket = self.0.get_mut(&(late.expiry_ms / BUCKET_MS));
+        if let Some((_, answered)) = bucket.and_then(|bucket| bucket.get_mut(&late.id)) {
             *answered |= late.answered;
         }
     }
 
     /// Forgets ids that have expired, as [`Buckets::prune`] does.
     pub fn prune(&mut self, agreed_ms: u64) {
-        let open = self.by_bucket.split_off(&(agreed_ms / BUCKET_MS));
-        for id in std::mem::replace(&mut self.by_bucket, open).into_values().flatten() {
-            self.places.remove(&id);
-        }
+        self.0 = self.0.split_off(&(agreed_ms / BUCKET_MS));
     }
 
     /// How many ids are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.0.values().map(HashMap::len).sum()
     }
 
     /// Whether none is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.len() == 0
     }
 }
 
@@ -146,7 +190,8 @@ mod tests {
         only_late.push(&late);
         ids.prune(BUCKET_MS);
         buckets.prune(BUCKET_MS);
-        assert_eq!((ids.get(&early.id), ids.get(&late.id)), (None, Some((late.place, 0b1011))));
+        let get = |one: &Decided| ids.get(&one.id, one.expiry_ms);
+        assert_eq!((get(&early), get(&late)), (None, Some((late.place, 0b1011))));
         assert_eq!(buckets.digest(), only_late.digest());
     }
 }

@@ -7,10 +7,18 @@ use dropbear_certificates::Digest;
 
 use crate::entry::Checked;
 
+/// How an entry's bytes end: with its signature, which no two entries share but by its signer's doing.
+type End = [u8; 16];
+
+fn end(bytes: &[u8]) -> End {
+    bytes.last_chunk().copied().unwrap_or_default()
+}
+
 /// Entries that wait.
 #[derive(Debug)]
 pub struct Pool {
     waiting: BTreeMap<Digest, Arc<Checked>>,
+    by_end: BTreeMap<End, Digest>,
     order: VecDeque<Digest>,
     bytes: usize,
     bytes_max: usize,
@@ -25,7 +33,7 @@ impl Pool {
     /// An empty pool that holds at most `bytes_max` bytes of entries.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Self { waiting: BTreeMap::new(), order: VecDeque::new(), bytes: 0, bytes_max }
+        Self { waiting: BTreeMap::new(), by_end: BTreeMap::new(), order: VecDeque::new(), bytes: 0, bytes_max }
     }
 
     /// Adds an entry; one that waits already is left as it is.
@@ -42,6 +50,7 @@ impl Pool {
         }
         self.bytes += length;
         self.order.push_back(entry.digest());
+        self.by_end.insert(end(entry.bytes()), entry.digest());
         self.waiting.insert(entry.digest(), entry);
         Ok(())
     }
@@ -49,6 +58,10 @@ impl Pool {
     /// Takes an entry out.
     pub fn remove(&mut self, entry: &Digest) -> Option<Arc<Checked>> {
         let removed = self.waiting.remove(entry)?;
+        let end = end(removed.bytes());
+        if self.by_end.get(&end) == Some(entry) {
+            self.by_end.remove(&end);
+        }
         self.bytes -= removed.bytes().len();
         // The order keeps tombstones; drop those at the front, and all of them once they outnumber the entries.
         while self.order.front().is_some_and(|front| !self.waiting.contains_key(front)) {
@@ -64,6 +77,13 @@ impl Pool {
     #[must_use]
     pub fn get(&self, entry: &Digest) -> Option<&Arc<Checked>> {
         self.waiting.get(entry)
+    }
+
+    /// The waiting entry with these bytes: found without hashing them, compared byte by byte.
+    #[must_use]
+    pub fn find(&self, bytes: &[u8]) -> Option<&Arc<Checked>> {
+        let entry = self.waiting.get(self.by_end.get(&end(bytes))?)?;
+        (entry.bytes() == bytes).then_some(entry)
     }
 
     /// Whether nothing waits.

@@ -7,6 +7,11 @@ use crate::block::{BLOCK_BYTES_MAX, BLOCK_LEAVES_MAX, LEAF_BYTES_MAX};
 use crate::chain::BlockId;
 use crate::refusal::Place;
 
+/// What says how long a leaf is.
+const HEAD_BYTES_MAX: usize = 9;
+/// A stored block without payload and leaves.
+const FRAME_BYTES_MAX: usize = 1024;
+
 /// A final block as it is stored, with this coordinator's attestation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBlock {
@@ -26,7 +31,8 @@ impl StoredBlock {
     /// Deterministic encoding.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Encoder::new();
+        let room = self.payload.len() + self.leaves.iter().map(|leaf| leaf.len() + HEAD_BYTES_MAX).sum::<usize>();
+        let mut out = Encoder::with_capacity(room + FRAME_BYTES_MAX);
         out.array(6).uint(1).bytes(&self.block).bytes(&self.payload).bytes(&self.header.to_bytes());
         out.array(self.leaves.len());
         for leaf in &self.leaves {
@@ -80,6 +86,8 @@ pub struct Appended<'a> {
     pub governance: &'a [u64],
     /// The model sets that its records name.
     pub model_sets: &'a [(Digest, ModelSet)],
+    /// Attestations of members, by place, that came since the block before and are the newest of theirs.
+    pub heard: &'a [(u32, Vec<u8>)],
 }
 
 /// Durable storage of the ledger. Implementations are atomic and durable when a call returns.

@@ -2,9 +2,11 @@
 
 mod market;
 
+use std::sync::Arc;
+
 use dropbear_certificates::{Assurance, Certificate, Digest, Outcome, Record, TrustRoot, Vote};
 use dropbear_consensus::entry::Invalid;
-use dropbear_consensus::{BlockRefused, Entry, Executed, Place, Proposal, Refused, RequestResult};
+use dropbear_consensus::{BlockRefused, Entry, Executed, Place, Pool, Proposal, Refused, RequestResult};
 use market::{GENESIS_BLOCK, Ledger, genesis, key, owner, version_digest};
 
 const ROBUST: Assurance = Assurance::Robust;
@@ -49,10 +51,54 @@ fn an_unfinalised_ancestor_counts_too() {
     let mut ledger = Ledger::with_models();
     let first = ledger.one(1, ROBUST, &[(0, 7), (1, 7), (2, 7), (3, 7)]);
     let again = ledger.one(1, ROBUST, &[(0, 7), (1, 7), (2, 7)]);
-    let parent = ledger.execute(&ledger.try_build(&[first]).0.unwrap()).unwrap();
+    let proposal = ledger.try_build(&[first]).0.unwrap();
+    let parent = ledger.execute(&proposal).unwrap();
     let (proposal, refused) = ledger.chain.build(&parent, ledger.now_ms(), [&again].into_iter());
     assert!(proposal.is_none());
     assert!(matches!(refused[0].1, Refused::AlreadyDecided(_)));
+}
+
+#[test]
+fn a_proposer_keeps_what_others_execute() {
+    let votes = [(0, 7), (1, 7), (2, 7), (3, 7)];
+    let candidates = |ledger: &mut Ledger, with_statement: bool| {
+        let (first, second) = (ledger.one(1, ROBUST, &votes), ledger.one(2, ROBUST, &votes));
+        let (again, insufficient) = (ledger.one(1, ROBUST, &votes[..3]), ledger.one(3, ROBUST, &votes[..1]));
+        let mut candidates = vec![first, again, insufficient, second];
+        // Published before: refused.
+        candidates.extend(with_statement.then(|| ledger.publish(0, 0)));
+        candidates
+    };
+    for (with_statement, refusals) in [(false, 2), (true, 3)] {
+        let (mut proposer, mut voter) = (Ledger::with_models(), Ledger::with_models());
+        let candidates = candidates(&mut proposer, with_statement);
+        let (proposal, refused) = proposer.try_build(&candidates);
+        assert_eq!(refused.len(), refusals);
+        let proposal = proposal.unwrap();
+        let [kept, executed] = [&mut proposer, &mut voter].map(|ledger| {
+            let block = ledger.execute(&proposal).unwrap();
+            ledger.chain.finalize(block).unwrap().unwrap()
+        });
+        assert_eq!(kept.header, executed.header);
+        assert_eq!((&kept.leaves, &kept.results), (&executed.leaves, &executed.results));
+        assert_eq!(kept.model_sets, executed.model_sets);
+    }
+}
+
+#[test]
+fn a_waiting_entry_is_found_by_its_bytes_alone() {
+    let ledger = Ledger::with_models();
+    let [one, other] = [1, 2].map(|nonce| Arc::new(ledger.one(nonce, ROBUST, &[(0, 7), (1, 7), (2, 7)])));
+    let mut pool = Pool::new(1 << 20);
+    pool.push(Arc::clone(&one)).unwrap();
+    assert_eq!(pool.find(one.bytes()), Some(&one));
+    assert_eq!(pool.find(other.bytes()), None);
+    // The same signature under other bytes is another entry.
+    let mut changed = one.bytes().to_vec();
+    changed[40] ^= 1;
+    assert_eq!((pool.find(&changed), pool.find(&[])), (None, None));
+    pool.remove(&one.digest());
+    assert_eq!(pool.find(one.bytes()), None);
 }
 
 #[test]

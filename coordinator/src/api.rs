@@ -4,9 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
-use dropbear_certificates::Digest;
-use dropbear_consensus::{Refused, Registry, RequestResult, Storage as _};
+use dropbear_consensus::{Registry, RequestResult, Storage as _};
 use dropbear_engine::Ordering;
 use dropbear_wire::convert::{digest, digest_bytes, refusal};
 use dropbear_wire::registry::registry_view;
@@ -19,8 +17,7 @@ use tonic::{Request, Response, Status};
 
 use crate::core::{AttestedBlock, Outcome};
 use crate::reader::{Reader, internal, leaf};
-use crate::relayed::Relayed;
-use crate::replica::{Progress, now_ms};
+use crate::replica::{Progress, Untaken};
 
 /// Nobody waits longer for an entry.
 const WAIT_MS_MAX: u64 = 60_000;
@@ -49,40 +46,6 @@ impl Api {
             leaves: wanted.filter_map(|index| leaf(block, index)).collect(),
         }
     }
-
-    /// Takes an entry in, passes it on to the peers, and gives its digest; or says why it does not apply.
-    async fn take(&self, bytes: Bytes, patience_ms: u64) -> Result<Result<Digest, Refused>, Status> {
-        let (entry, metrics) = (dropbear_consensus::entry::entry_digest(&bytes), &self.reader.replica.0.metrics);
-        if self.reader.replica.core().is_known(&entry) {
-            self.reader.replica.core().hasten(&entry, patience_ms, now_ms());
-            self.reader.replica.wake();
-            return Ok(Ok(entry));
-        }
-        let checked = self.reader.replica.check(bytes.clone()).await;
-        let checked = checked.map_err(|invalid| {
-            metrics.entry("invalid");
-            Status::invalid_argument(invalid.to_string())
-        })?;
-        let pushed = self.reader.replica.core().push(checked, patience_ms, now_ms());
-        let pushed = pushed.map_err(|full| {
-            metrics.entry("pool-full");
-            Status::resource_exhausted(full.to_string())
-        })?;
-        match pushed {
-            Ok(()) => {
-                metrics.entry("taken");
-                if let Some(engine) = self.engine.upgrade() {
-                    engine.relay(Relayed { patience_ms, entry: bytes }.to_bytes());
-                }
-                self.reader.replica.wake();
-                Ok(Ok(entry))
-            }
-            Err(refused) => {
-                metrics.entry("refused");
-                Ok(Err(refused))
-            }
-        }
-    }
 }
 
 #[tonic::async_trait]
@@ -90,12 +53,14 @@ impl Coordinator for Api {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitReply>, Status> {
         let v1::SubmitRequest { what, timeout_ms, want_leaves, patience_ms } = request.into_inner();
         let entry = match what {
-            Some(v1::submit_request::What::Entry(bytes)) => match self.take(bytes, patience_ms).await? {
+            Some(v1::submit_request::What::Entry(bytes)) => match self.reader.replica.take(bytes, patience_ms).await {
                 Ok(entry) => entry,
-                Err(refused) => {
+                Err(Untaken::Refused(refused)) => {
                     let reply = v1::SubmitReply { refusal: Some(refusal(&refused)), ..Default::default() };
                     return Ok(Response::new(reply));
                 }
+                Err(Untaken::Invalid(invalid)) => return Err(Status::invalid_argument(invalid.to_string())),
+                Err(Untaken::Full(full)) => return Err(Status::resource_exhausted(full.to_string())),
             },
             Some(v1::submit_request::What::Digest(bytes)) => digest(&bytes, "digest")?,
             None => return Err(Status::invalid_argument("give an entry or the digest of one")),
@@ -139,6 +104,9 @@ impl Coordinator for Api {
         let fatal = self.reader.replica.0.fatal.borrow().clone();
         let market = &self.reader.replica.0.market;
         let views = self.engine.upgrade().map(|engine| engine.status());
+        let refused = views.and_then(|views| views.refused_version).map(|(member, version)| {
+            format!("member {member} speaks version {version} between coordinators, which this one does not know")
+        });
         let core = self.reader.replica.core();
         Ok(Response::new(v1::StatusReply {
             member: self.reader.member as u32,
@@ -148,8 +116,14 @@ impl Coordinator for Api {
             waiting_entries: core.pool_len() as u64,
             views_finalized: views.map_or(0, |views| views.views_finalized),
             views_nullified: views.map_or(0, |views| views.views_nullified),
-            last_error: fatal.or(faults).unwrap_or_default(),
+            last_error: fatal.or(refused).or(faults).unwrap_or_default(),
             genesis: digest_bytes(&market.digest),
+            role: match self.reader.replica.follows() {
+                Some(_) => v1::Role::Follower.into(),
+                None if self.reader.replica.has_begun() => v1::Role::Voter.into(),
+                None => v1::Role::Asking.into(),
+            },
+            follows_because: self.reader.replica.follows().unwrap_or_default().to_owned(),
         }))
     }
 

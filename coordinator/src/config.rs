@@ -21,7 +21,8 @@ pub struct CoordinatorConfig {
     pub listen: SocketAddr,
     /// Where Prometheus scrapes this coordinator; loopback only, nowhere if absent.
     pub metrics_listen: Option<SocketAddr>,
-    /// Every member's engine address, in committee order, this one's included.
+    /// Every member's engine address, in committee order, this one's included; any host's, for engines know each other by
+    /// their keys and encrypt.
     pub engine_addresses: Vec<SocketAddr>,
     /// Ledger and engine storage; this coordinator's alone.
     pub data_dir: PathBuf,

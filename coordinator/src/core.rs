@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dropbear_certificates::{Digest, ModelSet, SecretKey, Signature};
+use dropbear_certificates::{Digest, ModelSet, SecretKey};
 use dropbear_consensus::{
     AttestError, Attestor, BlockId, BlockRefused, Chain, Checked, CheckedProposal, EngineTip, EntryResult, Executed,
     LeafTree, Place, Pool, PoolFull, Proposal, Refused, StoredBlock,
@@ -93,14 +93,11 @@ pub(crate) struct Core {
 pub(crate) fn parse(
     payload: &[u8],
     genesis: &Digest,
-    mut waiting: impl FnMut(&Digest) -> Option<Arc<Checked>>,
+    mut waiting: impl FnMut(&[u8]) -> Option<Arc<Checked>>,
 ) -> Result<CheckedProposal, BlockRefused> {
-    CheckedProposal::from_payload(payload, |bytes| {
-        let digest = dropbear_consensus::entry::entry_digest(bytes);
-        match waiting(&digest) {
-            Some(entry) => Ok(entry),
-            None => dropbear_consensus::chain::check_entry(bytes, genesis).map(Arc::new),
-        }
+    CheckedProposal::from_payload(payload, |bytes| match waiting(bytes) {
+        Some(entry) => Ok(entry),
+        None => dropbear_consensus::chain::check_entry(bytes, genesis).map(Arc::new),
     })
 }
 
@@ -117,6 +114,11 @@ impl Core {
             recent_bytes: 0,
             recent_entries: BTreeMap::new(),
         }
+    }
+
+    /// The seq of the last header that this coordinator attested; 0 if it attested none.
+    pub(crate) fn attested_seq(&self) -> u64 {
+        self.attestor.last_seq()
     }
 
     pub(crate) const fn chain(&self) -> &Chain {
@@ -138,14 +140,19 @@ impl Core {
         self.pool.len()
     }
 
-    /// An entry that waits, for a block that contains it.
-    pub(crate) fn waiting_entry(&self, entry: &Digest) -> Option<Arc<Checked>> {
-        self.pool.get(entry).cloned()
+    /// The entry with these bytes if it waits, for a block that contains it.
+    pub(crate) fn waiting_entry(&self, bytes: &[u8]) -> Option<Arc<Checked>> {
+        self.pool.find(bytes).cloned()
     }
 
     /// Whether an entry waits or was decided a moment ago.
     pub(crate) fn is_known(&self, entry: &Digest) -> bool {
         self.pool.get(entry).is_some() || self.recent_entries.contains_key(entry)
+    }
+
+    /// The name of the entry with these bytes, if it waits: found without hashing them.
+    pub(crate) fn waits(&self, bytes: &[u8]) -> Option<Digest> {
+        self.pool.find(bytes).map(|entry| entry.digest())
     }
 
     /// Adds an entry that may wait so long for others; says at once if it does not apply to the final state.
@@ -172,6 +179,12 @@ impl Core {
         if self.pool.get(entry).is_some() {
             self.pace.arrived(*entry, patience_ms, now_ms);
         }
+    }
+
+    /// Takes an entry out; gives how long it waited, in milliseconds.
+    fn gone(&mut self, entry: &Digest, now_ms: u64) -> Option<u64> {
+        self.pool.remove(entry);
+        self.pace.gone(entry, now_ms)
     }
 
     /// Tells what becomes of an entry, now or later.
@@ -217,35 +230,48 @@ impl Core {
         self.chain.pass(parent, block)
     }
 
-    /// Makes a block final and attests its header. The signature must not leave before the block is durable.
+    /// Makes a block final and attests its header, where there is a key. The signature must not leave before the block
+    /// is durable.
     pub(crate) fn finalize(
         &mut self,
         tip: EngineTip,
         payload: &Bytes,
-        key: &SecretKey,
+        key: Option<&SecretKey>,
         now_ms: u64,
     ) -> Result<Finalized, Fatal> {
         let executed = self.chain.finalize(tip.block)?;
         self.height = tip.height;
         let Some(executed) = executed else { return Ok(Finalized::Nothing) };
-        self.attestor.permit(&executed.header)?;
-        let attestation = Some(executed.header.attest(key));
+        let attestation = match key {
+            Some(key) => {
+                self.attestor.permit(&executed.header)?;
+                Some(executed.header.attest(key))
+            }
+            None => None,
+        };
         let mut waited = Vec::new();
         for result in &executed.results {
-            self.pool.remove(&result.entry);
-            waited.extend(self.pace.gone(&result.entry, now_ms).map(Duration::from_millis));
+            waited.extend(self.gone(&result.entry, now_ms).map(Duration::from_millis));
         }
-        let decided = executed.decided.values().map(|decided| (decided.id, decided.place)).collect();
-        let block = Box::new(attested(tip.block, payload, &executed, attestation));
-        let governance = executed.governance.clone();
-        let model_sets = executed.model_sets.iter().map(|(digest, models)| (*digest, models.clone())).collect();
+        // Nobody else holds a block that is final.
+        let executed = Arc::unwrap_or_clone(executed);
+        let decided = executed.decided.iter().map(|decided| (decided.id, decided.place)).collect();
+        let (governance, model_sets) = (executed.governance, executed.model_sets.into_iter().collect());
+        let stored = StoredBlock {
+            block: tip.block,
+            payload: payload.to_vec(),
+            header: executed.header,
+            leaves: executed.leaves,
+            attestation,
+        };
+        let block = Box::new(AttestedBlock { stored, tree: executed.tree, results: executed.results });
         Ok(Finalized::Entries { block, decided, governance, model_sets, waited })
     }
 
     /// Puts a block from this coordinator's own ledger back in its place.
     pub(crate) fn replay(&mut self, stored: &StoredBlock, proposal: &CheckedProposal) -> Result<(), Fatal> {
         let executed = self.chain.execute(self.chain.tip(), stored.block, proposal, None)?;
-        if executed.header != stored.header {
+        if executed.header != stored.header || executed.leaves != stored.leaves {
             return Err(Fatal::Replay(stored.header.seq));
         }
         self.chain.finalize(stored.block)?;
@@ -285,8 +311,7 @@ impl Core {
         for entry in entries {
             let Some(waiting) = self.pool.get(&entry) else { continue };
             if let Err(refused) = self.chain.would_apply(waiting, now_ms) {
-                self.pool.remove(&entry);
-                self.pace.gone(&entry, now_ms);
+                self.gone(&entry, now_ms);
                 self.tell(&entry, &Outcome::Refused(refused));
             }
         }
@@ -302,19 +327,5 @@ impl Core {
     /// A recent block, from memory.
     pub(crate) fn recent(&self, seq: u64) -> Option<Arc<AttestedBlock>> {
         self.recent.iter().rev().find(|block| block.stored.header.seq == seq).cloned()
-    }
-}
-
-fn attested(block: BlockId, payload: &Bytes, executed: &Executed, attestation: Option<Signature>) -> AttestedBlock {
-    AttestedBlock {
-        stored: StoredBlock {
-            block,
-            payload: payload.to_vec(),
-            header: executed.header.clone(),
-            leaves: executed.leaves.clone(),
-            attestation,
-        },
-        tree: executed.tree.clone(),
-        results: executed.results.clone(),
     }
 }

@@ -11,11 +11,15 @@
 mod api;
 mod config;
 mod core;
+mod heard;
+mod machine;
 mod metrics;
 mod pace;
 mod reader;
 mod relayed;
 mod replica;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod store;
 
 use std::future::Future;
@@ -25,7 +29,7 @@ use std::time::Duration;
 
 use dropbear_certificates::{Digest, Genesis, PublicKey, SecretKey};
 use dropbear_consensus::state::Market;
-use dropbear_consensus::{Attestor, BlockId, Chain, CheckedProposal, Entry, Storage as _};
+use dropbear_consensus::{Attestor, Chain, CheckedProposal, Entry, Storage as _};
 use dropbear_engine::{EngineConfig, OrderedBlock, Ordering, Peer};
 use dropbear_telemetry::serve_metrics;
 use dropbear_wire::MESSAGE_BYTES_MAX;
@@ -33,13 +37,14 @@ use dropbear_wire::files::{FileError, read_genesis, read_key, read_seed};
 use dropbear_wire::listen::{ListenError, loopback};
 use dropbear_wire::v1::coordinator_server::CoordinatorServer;
 use dropbear_wire::v1::ledger_server::LedgerServer;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use zeroize::Zeroizing;
 
 pub use config::{ConfigError, CoordinatorConfig};
 pub use store::StoreError;
 
 use crate::core::{Core, Fatal};
+use crate::machine::Process;
 use crate::metrics::{EngineCounts, Metrics};
 use crate::replica::LedgerReplica;
 use crate::store::Store;
@@ -100,18 +105,19 @@ pub async fn serve(
 
     let market = Arc::new(Market::new(genesis));
     let store = Store::open(&config.data_dir)?;
-    let genesis_block = OrderedBlock::genesis(market.digest.0).digest;
-    let core = resume(&market, &store, genesis_block, &config)?;
+    let core = resume(&market, &store, config.pool_bytes_max, config.patience_ms_max)?;
     let mut registry = dropbear_telemetry::registry();
     let metrics = Metrics::register(&mut registry);
     let metrics_listener = match config.metrics_listen {
         Some(address) => Some(loopback(address).await?),
         None => None,
     };
-    let replica = LedgerReplica::new(Arc::clone(&market), attestation, core, store, metrics);
+    let replica =
+        LedgerReplica::new(Arc::clone(&market), attestation, core, store, metrics, Arc::new(Process::current()))?;
     let engine = start_engine(&config, &market, *engine_seed, member, replica.clone()).await?;
     let engine = Arc::new(engine);
     let ordering: Weak<dyn Ordering> = Arc::downgrade(&(Arc::clone(&engine) as _));
+    replica.set_ordering(Weak::clone(&ordering));
     registry.register_collector(Box::new(EngineCounts(Weak::clone(&ordering))));
     if let Some(listener) = metrics_listener {
         tokio::spawn(serve_metrics(listener, registry, replica.stopped()));
@@ -135,11 +141,12 @@ pub async fn serve(
         }
         replica.0.stopping.send_replace(true);
     };
+    // The server's own setting is for listeners that it makes itself.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = tonic::transport::Server::builder()
-        .tcp_nodelay(true)
         .add_service(service)
         .add_service(ledger)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop);
+        .serve_with_incoming_shutdown(incoming, stop);
     let mut stopped = std::pin::pin!(replica.stopped());
     let served = tokio::select! {
         served = server => served,
@@ -209,11 +216,11 @@ async fn stop_engine(engine: Arc<dropbear_engine::Handle>) -> Result<(), Coordin
 fn resume(
     market: &Arc<Market>,
     store: &Store,
-    genesis_block: BlockId,
-    config: &CoordinatorConfig,
+    pool_bytes_max: usize,
+    patience_ms_max: u64,
 ) -> Result<Core, CoordinatorError> {
-    let chain = Chain::new(Arc::clone(market), genesis_block);
-    let mut core = Core::new(chain, config.pool_bytes_max, config.patience_ms_max, Attestor::default());
+    let chain = Chain::new(Arc::clone(market), OrderedBlock::genesis(market.digest.0).digest);
+    let mut core = Core::new(chain, pool_bytes_max, patience_ms_max, Attestor::default());
     for seq in 1..=store.last_seq()? {
         let stored = store.block(seq)?.ok_or(Fatal::Replay(seq))?;
         let proposal = CheckedProposal::from_payload(&stored.payload, |bytes| {
@@ -239,10 +246,8 @@ async fn start_engine(
         address: *address,
     };
     let peers = market.genesis.committee.members.iter().zip(&config.engine_addresses).map(peer).collect();
+    // Any address will do: engines authenticate each other by genesis' keys, and encrypt what they say.
     let listen = config.engine_addresses[member];
-    if !listen.ip().is_loopback() {
-        return Err(ListenError::NotLoopback(listen).into());
-    }
     let namespace = Digest::tagged("dropbear/engine-namespace/v1", &[market.digest.as_bytes()]).0.to_vec();
     let storage = config.data_dir.join("engine");
     let mut engine = EngineConfig::new(namespace, market.digest.0, seed, peers, listen, storage);

@@ -92,12 +92,13 @@ impl Metrics {
         self.blocks.inc();
         self.ledger_bytes.inc_by(bytes as u64);
         self.seq(block.stored.header.seq);
-        for result in block.results.iter().flat_map(|result| &result.requests) {
-            let result = match result {
-                RequestResult::Recorded(_) => "recorded",
-                RequestResult::Refused(_) => "refused",
-            };
-            self.requests.get_or_create(&Outcome { result }).inc();
+        let requests = || block.results.iter().flat_map(|result| &result.requests);
+        let recorded = requests().filter(|result| matches!(result, RequestResult::Recorded(_))).count();
+        let refused = requests().count() - recorded;
+        for (result, count) in [("recorded", recorded), ("refused", refused)] {
+            if count > 0 {
+                self.requests.get_or_create(&Outcome { result }).inc_by(count as u64);
+            }
         }
     }
 

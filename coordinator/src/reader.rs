@@ -35,7 +35,7 @@ pub(crate) fn internal(error: impl std::fmt::Display) -> Status {
 /// A leaf of a block with its path.
 pub(crate) fn leaf(block: &AttestedBlock, index: u64) -> Option<v1::Leaf> {
     let data = block.stored.leaves.get(usize::try_from(index).ok()?)?;
-    let path: Vec<u8> = block.tree.path(index)?.iter().flat_map(|node| node.0).collect();
+    let path = block.tree.path(index)?.iter().map(|node| node.0).collect::<Vec<_>>().into_flattened();
     Some(v1::Leaf { index, data: data.clone().into(), path: path.into() })
 }
 

@@ -30,7 +30,7 @@ struct Coordinator {
     name: String,
     client: CoordinatorClient<Channel>,
     ledger: LedgerClient<Channel>,
-    /// Whether its last call failed: it is then asked last.
+    /// Whether its last call failed, or was not answered while others' were: it is then asked last.
     failing: AtomicBool,
 }
 
@@ -77,6 +77,14 @@ impl Coordinators {
             tracing::warn!(coordinator = member.name, problem = status.message(), "a coordinator does not answer");
         }
         Some(format!("coordinator {}: {}", member.name, status.message()))
+    }
+
+    /// Notes that a coordinator said nothing for so long that others did its part.
+    fn miss(&self, place: usize) {
+        let member = &self.members[place];
+        if !member.failing.swap(true, Ordering::Relaxed) {
+            tracing::warn!(coordinator = member.name, "a coordinator keeps silent while a quorum answers");
+        }
     }
 
     /// Notes that a coordinator sent something that no honest one sends.

@@ -113,23 +113,26 @@ async fn one(
         let start_us = recorder.clock.now_us();
         let answer = send(&http, &question.url, body).await;
         let end_us = recorder.clock.now_us();
-        recorder.record(event(answer, start_us, end_us)).await;
+        recorder.record(event(answer, start_us, end_us).0).await;
     }
     Ok(())
 }
 
-/// A disagreement is answered with an error status, and a certificate all the same.
-fn event(answer: Result<(u16, Bytes), LoadError>, start_us: u64, end_us: u64) -> Event {
+/// What a log says of an answer, and why it holds no certificate if it does not. A disagreement is answered with an error
+/// status, and a certificate all the same.
+pub(crate) fn event(answer: Result<(u16, Bytes), LoadError>, start_us: u64, end_us: u64) -> (Event, Option<LoadError>) {
     let error = match answer {
         Ok((status, body)) => match certificate(&body) {
             Some(certificate) => {
-                return Event::Request { start_us, end_us, certificate: Some(certificate), id: None, error: None };
+                let certificate = Some(certificate);
+                return (Event::Request { start_us, end_us, certificate, id: None, error: None }, None);
             }
-            None => LoadError::of(status, &body).to_string(),
+            None => LoadError::of(status, &body),
         },
-        Err(error) => error.to_string(),
+        Err(error) => error,
     };
-    Event::Request { start_us, end_us, certificate: None, id: None, error: Some(error) }
+    let why = Some(error.to_string());
+    (Event::Request { start_us, end_us, certificate: None, id: None, error: why }, Some(error))
 }
 
 fn certificate(body: &[u8]) -> Option<String> {
@@ -144,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_disagreement_is_an_answer_and_a_refusal_is_none() {
-        let of = |status, body: &'static str| match event(Ok((status, Bytes::from_static(body.as_bytes()))), 1, 2) {
+        let of = |status, body: &'static str| match event(Ok((status, Bytes::from_static(body.as_bytes()))), 1, 2).0 {
             Event::Request { certificate, error, .. } => (certificate, error),
             other => panic!("{other:?}"),
         };

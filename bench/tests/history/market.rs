@@ -79,7 +79,7 @@ struct Memory {
 }
 
 impl Decisions for Memory {
-    fn decided(&self, id: &Digest) -> Option<(Place, Answered)> {
+    fn decided(&self, id: &Digest, _expiry_ms: u64) -> Option<(Place, Answered)> {
         if self.forgets { None } else { self.decided.get(id).copied() }
     }
 }
@@ -264,7 +264,7 @@ impl History {
         self.state.ledger = ledger;
         self.state.ledger.push(header.leaf());
         self.state.parent = Digest::of(&header.to_bytes());
-        let placed = decided.into_iter().map(|(id, decided)| (id, (decided.place, decided.answered)));
+        let placed = decided.iter().map(|decided| (decided.id, (decided.place, decided.answered)));
         self.memory.decided.extend(placed);
         let attestations: Vec<_> = (0..3).map(|place| (usize::from(place), header.attest(&key(2, place)))).collect();
         let payload = Proposal { agreed_ms, entries: entries.iter().map(Entry::to_bytes).collect() }.to_bytes();

@@ -1,6 +1,7 @@
 //! One entry point for all policies, and the one judgement behind it.
 
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 
 use crate::bitmap::Bitmap;
 use crate::charter::Charter;
@@ -131,7 +132,7 @@ impl Policy {
     /// Combines `votes` (one place per owner of the roster, `None` where no ballot is counted) under `charter`, whose
     /// policy this is. Votes that the charter does not admit count as abstentions.
     #[must_use]
-    pub fn combine(self, votes: &[Option<Vote>], charter: &Charter) -> Agreement {
+    pub fn combine<V: Borrow<Vote>>(self, votes: &[Option<V>], charter: &Charter) -> Agreement {
         let faults = charter.fault_bound();
         let groups = Groups::of(votes, |vote| self.admits(vote, charter.classes));
         let (support, result) = self.count(&groups, faults);
@@ -176,11 +177,21 @@ impl Agreement {
     /// vote salt, `policy` the charter's.
     #[must_use]
     pub fn seal(&self, policy: Policy, demand: Assurance, salt: &Digest) -> Option<Sealed> {
+        self.seal_committed(policy, demand, salt, |vote| vote_commitment(salt, vote))
+    }
+
+    /// As [`Agreement::seal`], for those who have made [`vote_commitment`]s before: `commit` gives that of a vote under
+    /// `salt`.
+    #[must_use]
+    pub fn seal_committed(
+        &self,
+        policy: Policy,
+        demand: Assurance,
+        salt: &Digest,
+        commit: impl Fn(&Vote) -> Option<Digest>,
+    ) -> Option<Sealed> {
         let outcome = self.outcome(demand)?;
-        let group = |(vote, owners): &(Vote, Bitmap)| VoteGroup {
-            commitment: vote_commitment(salt, vote),
-            owners: owners.clone(),
-        };
+        let group = |(vote, owners): &(Vote, Bitmap)| VoteGroup { commitment: commit(vote), owners: owners.clone() };
         let mut votes: Vec<_> = self.groups.votes.iter().map(group).collect();
         if self.groups.abstained.count() > 0 {
             votes.push(VoteGroup { commitment: None, owners: self.groups.abstained.clone() });

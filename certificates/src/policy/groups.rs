@@ -1,6 +1,7 @@
 //! Votes grouped by what they say: the common ground of all policies.
 
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 use core::cmp::Reverse;
 
 use crate::bitmap::Bitmap;
@@ -22,24 +23,30 @@ impl Groups {
     /// Groups `votes`, one place per owner of the roster, `None` where no ballot is counted. A vote that is not
     /// `admitted` counts as an abstention: its owner answered, and the answer is worth nothing.
     #[must_use]
-    pub fn of(votes: &[Option<Vote>], admitted: impl Fn(&Vote) -> bool) -> Self {
+    pub fn of<V: Borrow<Vote>>(votes: &[Option<V>], admitted: impl Fn(&Vote) -> bool) -> Self {
         let mut abstained = Bitmap::new(votes.len());
-        let mut groups: Vec<(Vec<u8>, &Vote, Bitmap)> = Vec::new();
+        let mut groups: Vec<(&Vote, Bitmap)> = Vec::with_capacity(2);
         for (owner, vote) in votes.iter().enumerate() {
-            let Some(vote) = vote else { continue };
-            let Some(bytes) = vote.to_bytes().filter(|_| admitted(vote)) else {
+            let Some(vote) = vote.as_ref().map(Borrow::borrow) else { continue };
+            if *vote == Vote::Abstain || !admitted(vote) {
                 abstained.insert(owner);
                 continue;
+            }
+            match groups.iter_mut().find(|(other, _)| *other == vote) {
+                Some((_, owners)) => owners.insert(owner),
+                None => {
+                    let mut owners = Bitmap::new(votes.len());
+                    owners.insert(owner);
+                    groups.push((vote, owners));
+                    true
+                }
             };
-            let known = groups.iter().position(|(other, ..)| *other == bytes);
-            let place = known.unwrap_or_else(|| {
-                groups.push((bytes, vote, Bitmap::new(votes.len())));
-                groups.len() - 1
-            });
-            groups[place].2.insert(owner);
         }
-        groups.sort_by(|a, b| (Reverse(a.2.count()), &a.0).cmp(&(Reverse(b.2.count()), &b.0)));
-        let votes_by_count = groups.into_iter().map(|(_, vote, owners)| (vote.clone(), owners)).collect();
+        // Mostly everybody agrees, and there is nothing to be written down for comparison.
+        if groups.len() > 1 {
+            groups.sort_by_cached_key(|(vote, owners)| (Reverse(owners.count()), vote.to_bytes()));
+        }
+        let votes_by_count = groups.into_iter().map(|(vote, owners)| (vote.clone(), owners)).collect();
         Self { owners: votes.len(), votes: votes_by_count, abstained }
     }
 

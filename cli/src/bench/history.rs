@@ -53,10 +53,10 @@ pub(crate) struct Args {
 }
 
 /// The files of one history.
-struct Files {
-    log: Option<PathBuf>,
-    ledger: PathBuf,
-    genesis: PathBuf,
+pub(super) struct Files {
+    pub(super) log: Option<PathBuf>,
+    pub(super) ledger: PathBuf,
+    pub(super) genesis: PathBuf,
 }
 
 pub(super) async fn run(args: Args, json: bool) -> anyhow::Result<Verdict> {
@@ -78,7 +78,7 @@ pub(super) async fn run(args: Args, json: bool) -> anyhow::Result<Verdict> {
     Ok(if report.is_green() && (!is_our_own || report.failed == 0) { Verdict::Good } else { Verdict::Bad })
 }
 
-async fn check(files: Files) -> anyhow::Result<Report> {
+pub(super) async fn check(files: Files) -> anyhow::Result<Report> {
     tokio::task::spawn_blocking(move || {
         let (genesis, _) = read_genesis(&files.genesis)?;
         let open = |path: &Path| {

@@ -10,9 +10,11 @@ use crate::{Verdict, init, layout};
 
 mod backend;
 mod bare;
+mod chaos;
 mod history;
 mod inputs;
 mod node;
+mod ordering;
 mod overhead;
 mod owners;
 mod soak;
@@ -33,8 +35,14 @@ pub(crate) enum Command {
     /// What one owner's trouble costs its group: ballots that come late, or a new version all the time, beside the same
     /// group when all is well.
     Owners(owners::Args),
+    /// What ordering costs alone: certified results per second of a committee of coordinators that is given signed ballots,
+    /// and its CPU per result.
+    Ordering(ordering::Args),
     /// Whether a market under steady load stops growing: memory and file descriptors of every service.
     Soak(soak::Args),
+    /// What faults of coordinators cost, one after the other under load: how soon throughput is back, and whether anything
+    /// that clients were promised is lost.
+    Chaos(chaos::Args),
     /// Whether a market kept its promises: strict serialisability of answers and activations, one outcome per request,
     /// every certificate under the versions in force at its place. Checks files, or a market that it keeps busy.
     History(history::Args),
@@ -46,7 +54,9 @@ pub(crate) async fn run(command: Command, json: bool) -> anyhow::Result<Verdict>
         Command::Backend(args) => tokio::task::spawn_blocking(move || backend::run(&args, json)).await?,
         Command::Node(args) => node::run(args).await,
         Command::Owners(args) => owners::run(args).await,
+        Command::Ordering(args) => ordering::run(args, json).await,
         Command::Soak(args) => soak::run(args).await,
+        Command::Chaos(args) => chaos::run(args, json).await,
         Command::History(args) => history::run(args, json).await,
     }
 }

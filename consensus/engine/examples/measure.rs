@@ -9,11 +9,14 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dropbear_engine::{EngineConfig, EngineFault, Handle, OrderedBlock, Ordering, Peer, Replica, public_key, start};
+use dropbear_engine::{
+    EngineConfig, EngineFault, Handle, Memory, OrderedBlock, Ordering, Peer, Replica, Role, public_key, start,
+};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -30,6 +33,7 @@ struct Probe {
     wanted: Arc<watch::Sender<u64>>,
     ordered: Arc<watch::Sender<u64>>,
     block_size_bytes: usize,
+    height: Arc<AtomicU64>,
 }
 
 impl Probe {
@@ -40,6 +44,7 @@ impl Probe {
             wanted: Arc::new(watch::Sender::new(0)),
             ordered: Arc::new(watch::Sender::new(0)),
             block_size_bytes,
+            height: Arc::default(),
         }
     }
 
@@ -55,6 +60,24 @@ impl Probe {
 }
 
 impl Replica for Probe {
+    fn memory(&self) -> Memory {
+        Memory::Fresh
+    }
+
+    fn testify(&self, _: usize) -> Bytes {
+        Bytes::new()
+    }
+
+    fn has_forgotten(&self, _: Bytes) -> bool {
+        false
+    }
+
+    async fn begin(&self, _: Role) {}
+
+    fn height(&self) -> u64 {
+        self.height.load(Relaxed)
+    }
+
     fn knows(&self, digest: &[u8; 32]) -> bool {
         self.known.lock().unwrap().contains_key(digest)
     }
@@ -78,6 +101,7 @@ impl Replica for Probe {
 
     async fn finalized(&self, block: OrderedBlock) {
         let number = self.learn(&block);
+        self.height.store(block.height, Relaxed);
         self.known.lock().unwrap().remove(&block.parent);
         self.ordered.send_replace(number);
     }

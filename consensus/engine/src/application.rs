@@ -30,6 +30,9 @@ use crate::replica::DynReplica;
 /// for final blocks to be delivered.
 const ANCESTORS_MAX: usize = 64;
 
+/// A leader that has not got what it extends after this part of its turn will not have it in time.
+const MOMENTS_OF_TURN: u32 = 8;
+
 /// Turns the library's calls into the replica's.
 #[derive(Clone)]
 pub(crate) struct Adapter {
@@ -63,6 +66,16 @@ impl Adapter {
         }
         let block = Block { parent: parent.digest(), height: Height::new(parent.height().get() + 1), payload };
         Some(Digested::compute(block, &Sequential).await)
+    }
+
+    /// Whether the replica lacks what it would extend, and does not get it in a moment: after a pause, a restart or a
+    /// partition. It then gives up its turns at once, or the committee would wait for it in vain once a round until it has
+    /// caught up. Nobody spins through views: the other leaders are not behind.
+    async fn is_behind(&self, clock: &impl Clock, ancestry: impl Ancestry<Block>) -> bool {
+        let known = self.unknown(ancestry);
+        let moment = clock.sleep(self.timing.turn / MOMENTS_OF_TURN);
+        pin_mut!(known, moment);
+        matches!(select(known, moment).await, Either::Right(_))
     }
 
     /// Resolves if the block at `height`, our parent, is overdue to be final.
@@ -119,6 +132,9 @@ impl<E: Clock + Spawner + Metrics> Application<E> for Adapter {
         ancestry: impl Ancestry<Block>,
         _: (),
     ) -> Option<Digested<Block>> {
+        if self.is_behind(&clock, ancestry.clone()).await {
+            return None;
+        }
         let turn = clock.sleep(self.timing.turn);
         let block = async {
             match self.extend(&clock, ancestry).await {

@@ -188,6 +188,8 @@ pub(crate) struct Setup {
     pub(crate) committee: Committee,
     pub(crate) me: PrivateKey,
     pub(crate) scheme: Scheme,
+    /// What votes are signed under.
+    pub(crate) scheme_namespace: Vec<u8>,
     pub(crate) genesis_digest: [u8; 32],
     pub(crate) block_size_bytes_max: usize,
     pub(crate) relay_size_bytes_max: usize,
@@ -221,12 +223,14 @@ impl Setup {
         let keys: Vec<_> = given.peers.iter().map(|peer| peer.key).collect();
         let committee = Committee::parse(&keys)?;
         let me = private_key(&given.key_seed);
-        let scheme = Scheme::signer(&votes_namespace(&given.namespace), committee.sorted.clone(), me.clone())
+        let scheme_namespace = votes_namespace(&given.namespace);
+        let scheme = Scheme::signer(&scheme_namespace, committee.sorted.clone(), me.clone())
             .ok_or_else(|| config("our engine key is not among the peers' keys".into()))?;
         Ok(Self {
             committee,
             me,
             scheme,
+            scheme_namespace,
             genesis_digest: given.genesis_digest,
             block_size_bytes_max: given.block_size_bytes_max,
             relay_size_bytes_max: given.relay_size_bytes_max,
@@ -234,6 +238,24 @@ impl Setup {
             timing: Timing::new(given.leader_timeout_ms),
             partition_prefix: String::new(),
         })
+    }
+}
+
+impl Setup {
+    /// Where the library keeps our votes.
+    pub(crate) fn votes_partition(&self) -> String {
+        format!("{}votes", self.partition_prefix)
+    }
+
+    /// Where it keeps what a follower sees.
+    pub(crate) fn follower_partition(&self) -> String {
+        format!("{}follower", self.partition_prefix)
+    }
+
+    /// Verifies as we do, and signs nothing.
+    pub(crate) fn follower(&self) -> Scheme {
+        let (namespace, committee) = (self.scheme_namespace.as_slice(), self.committee.sorted.clone());
+        Scheme::member(namespace, committee, &self.me.public_key()).expect("our key is in the committee")
     }
 }
 

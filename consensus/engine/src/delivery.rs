@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use commonware_actor::Feedback;
 use commonware_consensus::marshal::Update;
+use commonware_consensus::marshal::core::Mailbox;
+use commonware_consensus::marshal::standard::Standard;
+use commonware_consensus::simplex::scheme::ed25519::Scheme;
+use commonware_consensus::types::Height;
 use commonware_consensus::{Heightable as _, Reporter};
 use commonware_cryptography::{Digested, Digestible as _};
 use commonware_utils::Acknowledgement as _;
 use commonware_utils::acknowledgement::Exact;
 use tokio::sync::{Notify, mpsc};
+use tracing::error;
 
 use crate::block::Block;
 use crate::replica::DynReplica;
@@ -50,15 +55,28 @@ impl Delivery {
     }
 
     /// Delivers until the engine ends.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self, finals: Mailbox<Scheme, Standard<Block>>) {
         while let Some((block, acknowledgement)) = self.blocks.recv().await {
             let height = block.height().get();
             if height > 0 {
+                self.fill(height, &finals).await;
                 self.replica.finalized(block.inner().ordered(block.digest())).await;
             }
             self.counters.delivered(height);
             self.delivered.notify_waiters();
             acknowledgement.acknowledge();
+        }
+    }
+
+    /// Delivers again what a replica acknowledged and has lost since, from what is stored here.
+    async fn fill(&self, below: u64, finals: &Mailbox<Scheme, Standard<Block>>) {
+        for height in self.replica.height() + 1..below {
+            let Some(block) = finals.get_block(Height::new(height)).await else {
+                error!(height, "a final block that the replica lost is not stored here either");
+                return;
+            };
+            let digest = block.digest();
+            self.replica.finalized(block.inner().ordered(digest)).await;
         }
     }
 }

@@ -5,17 +5,19 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use commonware_actor::Feedback;
 use commonware_codec::{Decode as _, Encode as _, Read};
+use commonware_consensus::simplex;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::{Activity, Attributable as _};
 use commonware_consensus::{Reporter, Viewable as _};
 use commonware_cryptography::certificate::Verifier as _;
 use commonware_cryptography::sha256::Digest;
 use commonware_parallel::Sequential;
-use commonware_utils::sys_rng;
+use commonware_utils::{Participant, sys_rng};
 use rand_core::CryptoRng;
 use tracing::warn;
 
 use crate::config::{Committee, votes_namespace};
+use crate::memory::Heard;
 use crate::replica::DynReplica;
 use crate::status::Counters;
 use crate::{EngineFault, Error, FaultKind};
@@ -57,6 +59,7 @@ pub(crate) struct Observer<R> {
     pub(crate) committee: Committee,
     pub(crate) replica: Arc<dyn DynReplica>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) heard: Heard,
 }
 
 impl<R> Clone for Observer<R> {
@@ -67,6 +70,16 @@ impl<R> Clone for Observer<R> {
             committee: self.committee.clone(),
             replica: self.replica.clone(),
             counters: self.counters.clone(),
+            heard: self.heard.clone(),
+        }
+    }
+}
+
+impl<R> Observer<R> {
+    fn hear(&self, signer: Participant, vote: simplex::types::Vote<Scheme, Digest>) {
+        let key = self.committee.sorted.get(usize::from(signer));
+        if let Some(peer) = key.and_then(|key| self.committee.index(key)) {
+            self.heard.vote(peer, vote);
         }
     }
 }
@@ -91,7 +104,10 @@ impl<R: CryptoRng + Send + 'static> Reporter for Observer<R> {
                     self.replica.fault(fault);
                 }
             }
-            _ => {}
+            Activity::Notarize(vote) => self.hear(vote.signer(), simplex::types::Vote::Notarize(vote.clone())),
+            Activity::Nullify(vote) => self.hear(vote.signer(), simplex::types::Vote::Nullify(vote.clone())),
+            Activity::Finalize(vote) => self.hear(vote.signer(), simplex::types::Vote::Finalize(vote.clone())),
+            Activity::Notarization(_) | Activity::Certification(_) => {}
         }
         Feedback::Ok
     }

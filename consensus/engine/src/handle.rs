@@ -44,7 +44,12 @@ const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5);
 const HANDSHAKE_AGE_MAX: Duration = Duration::from_secs(10);
 /// How soon a lost peer is called again.
 const DIAL_INTERVAL: Duration = Duration::from_millis(250);
-const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// A peer that says nothing for this long, not even a ping, is called anew. TCP by itself tries an interrupted connection
+/// again only after as long as it has been interrupted.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// A call that is not answered is made anew: TCP repeats it after 1 s, 3 s, 7 s.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a peer that broke the protocol stays disconnected.
 const BLOCK_DURATION: Duration = Duration::from_hours(1);
 /// Handshakes that strangers can cost us.
@@ -89,7 +94,9 @@ pub enum Error {
         source: io::Error,
     },
     /// The engine ended without being asked to.
-    #[error("the ordering engine ended: {0}; restart it on the same directory")]
+    #[error(
+        "the ordering engine ended: {0}; see that its disk has space and can be written, then restart it on the same directory"
+    )]
     Ended(String),
 }
 
@@ -203,6 +210,8 @@ impl Engine {
     fn run(self) -> Result<(), Error> {
         let runtime = runtime::Config::new()
             .with_storage_directory(&self.config.storage_dir)
+            .with_connect_timeout(DIAL_TIMEOUT)
+            .with_read_write_timeout(SILENCE_MAX)
             .with_worker_threads(self.config.worker_threads);
         runtime::Runner::new(runtime).start(|context| self.run_in(context))
     }
@@ -286,7 +295,7 @@ fn network_config(setup: &Setup, config: &EngineConfig) -> lookup::Config<Transp
         mailbox_size: nonzero_usize(TRANSPORT_MAILBOX_MESSAGES_MAX),
         send_batch_size: nonzero_usize(8),
         handshake_timeout: Duration::from_secs(5),
-        dial_timeout: Duration::from_secs(10),
+        dial_timeout: DIAL_TIMEOUT,
         peer_connection_cooldown: DIAL_INTERVAL,
         max_concurrent_handshakes: nonzero(HANDSHAKES_MAX),
         allowed_handshake_rate_per_ip: per_second(HANDSHAKES_PER_IP_S_MAX),

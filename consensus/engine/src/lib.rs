@@ -23,7 +23,9 @@
 //! **What is durable when.** A vote is in the journal on disk before it leaves, so a process killed at any moment
 //! restarts without contradicting itself. A block is on disk before it is delivered. After a restart, delivery
 //! resumes behind the last acknowledged block; a crash can repeat up to sixteen. A lost or
-//! restored storage directory is amnesia: this crate cannot notice it, its caller must ("Accountability").
+//! restored storage directory is amnesia: before it signs anything, a starting engine asks its peers for the newest
+//! votes of its own that they heard, and for what their replicas have to show ([`Replica::testify`]). If a quorum
+//! knows of nothing that is missing here, it votes; if somebody does, it only follows ([`Role`]).
 //!
 //! # Turns, and what idleness costs
 //!
@@ -69,6 +71,8 @@ mod config;
 mod delivery;
 mod evidence;
 mod handle;
+mod memory;
+mod note;
 mod replica;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -82,5 +86,5 @@ pub use config::{
 };
 pub use evidence::check_evidence;
 pub use handle::{Error, Handle, Ordering, start};
-pub use replica::{EngineFault, FaultKind, Replica};
+pub use replica::{EngineFault, FaultKind, Memory, Replica, Role};
 pub use status::Status;

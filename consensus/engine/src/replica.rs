@@ -7,12 +7,49 @@ use bytes::Bytes;
 
 use crate::OrderedBlock;
 
+/// What a replica remembers of what it signed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// It never signed anything, as far as its disk knows.
+    Fresh,
+    /// It signed, and has the record of it. The engine must find its votes too.
+    Kept,
+    /// It is known to have forgotten what it signed: it only follows.
+    Lost,
+}
+
+/// What an engine may do, decided once at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It votes and proposes: nobody remembers anything that it has forgotten.
+    Voter,
+    /// It follows without a vote, for this reason: a signature could contradict one that it has forgotten.
+    Follower(String),
+}
+
 /// The replica that the engine orders for: it proposes, judges and receives blocks.
 ///
 /// The engine calls these methods from its own threads and runtime, so an implementation must not rely on
-/// the caller's tokio runtime being entered; bridge with channels. `knows`, `relayed` and `fault` must return
-/// at once.
+/// the caller's tokio runtime being entered; bridge with channels. Methods that are not `async` must return at
+/// once.
 pub trait Replica: Clone + Send + Sync + 'static {
+    /// What it remembers of what it signed before this start.
+    fn memory(&self) -> Memory;
+
+    /// What it can show that the peer with this place signed: for a peer that starts and may have forgotten it.
+    fn testify(&self, peer: usize) -> Bytes;
+
+    /// Whether a peer's testimony proves that we signed something that we do not know of. It must convince by
+    /// itself, our own signature: a peer that lies could silence us otherwise.
+    fn has_forgotten(&self, testimony: Bytes) -> bool;
+
+    /// The engine's role is decided. Called once, before the first block comes. A follower's replica must make
+    /// durable that it is one.
+    fn begin(&self, role: Role) -> impl Future<Output = ()> + Send;
+
+    /// The height of the last final block that is durable here; 0 before the first.
+    fn height(&self) -> u64;
+
     /// Whether the replica holds the state after this block: the final tip, or a verified block above it.
     fn knows(&self, digest: &[u8; 32]) -> bool;
 
@@ -73,6 +110,11 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// [`Replica`] behind a pointer, so that the engine's generic code is compiled here once and not again in
 /// every crate that implements the trait.
 pub(crate) trait DynReplica: Send + Sync + 'static {
+    fn memory(&self) -> Memory;
+    fn testify(&self, peer: usize) -> Bytes;
+    fn has_forgotten(&self, testimony: Bytes) -> bool;
+    fn begin(&self, role: Role) -> BoxFuture<'_, ()>;
+    fn height(&self) -> u64;
     fn knows(&self, digest: &[u8; 32]) -> bool;
     fn propose(&self, parent: [u8; 32], ancestors: Vec<OrderedBlock>) -> BoxFuture<'_, Option<Bytes>>;
     fn verify(&self, ancestors: Vec<OrderedBlock>, block: OrderedBlock) -> BoxFuture<'_, bool>;
@@ -82,6 +124,26 @@ pub(crate) trait DynReplica: Send + Sync + 'static {
 }
 
 impl<R: Replica> DynReplica for R {
+    fn memory(&self) -> Memory {
+        Replica::memory(self)
+    }
+
+    fn testify(&self, peer: usize) -> Bytes {
+        Replica::testify(self, peer)
+    }
+
+    fn has_forgotten(&self, testimony: Bytes) -> bool {
+        Replica::has_forgotten(self, testimony)
+    }
+
+    fn begin(&self, role: Role) -> BoxFuture<'_, ()> {
+        Box::pin(Replica::begin(self, role))
+    }
+
+    fn height(&self) -> u64 {
+        Replica::height(self)
+    }
+
     fn knows(&self, digest: &[u8; 32]) -> bool {
         Replica::knows(self, digest)
     }

@@ -25,20 +25,22 @@ use commonware_cryptography::{Digested, Digestible as _, Sha256, Signer as _};
 use commonware_p2p::{Blocker, Channel, Provider, Receiver, Recipients, Sender};
 use commonware_parallel::Sequential;
 use commonware_runtime::buffer::paged::CacheRef;
-use commonware_runtime::{Clock, Metrics, Quota, Spawner, Storage};
+use commonware_runtime::{Clock, Handle, Metrics, Quota, Spawner, Storage};
 use commonware_storage::archive::immutable::{self, Archive};
 use commonware_utils::{NZDuration, NonZeroDuration};
-use futures::future::{FutureExt as _, select_all};
+use futures::future::{Either, FutureExt as _, select, select_all};
 use rand_core::CryptoRng;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::application::Adapter;
 use crate::block::{Block, PayloadMax};
 use crate::config::{Committee, Setup};
 use crate::delivery::Delivery;
 use crate::evidence::Observer;
-use crate::replica::DynReplica;
+use crate::memory::{Examination, Heard, Journaled, Testimony};
+use crate::note::{self, Note, Unread};
+use crate::replica::{DynReplica, Role};
 use crate::status::Counters;
 
 /// Messages per second and peer on each channel of the protocol: a view costs a peer two or three votes and
@@ -59,6 +61,8 @@ const GAP_BLOCKS_MAX: usize = 20;
 pub(crate) const UNACKNOWLEDGED_BLOCKS_MAX: usize = 16;
 /// Views below the last final one whose votes are kept, for slow peers and for evidence.
 const VIEWS_RETAINED: u64 = 256;
+/// Peers' answers that wait to be judged at most.
+const TESTIMONIES_WAITING_MAX: usize = 256;
 /// How long a peer has to answer a request, and the pause before it is repeated.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 const FETCH_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -67,8 +71,8 @@ const FETCH_RETRY_DELAY: Duration = Duration::from_millis(100);
 const PAGE_BYTES: u16 = 4_096;
 const PAGES: usize = 1_024;
 /// Buffers of one file while it is written, and while it is replayed at the start.
-const WRITE_BUFFER_BYTES: usize = 256 << 10;
-const REPLAY_BUFFER_BYTES: usize = 1 << 20;
+pub(crate) const WRITE_BUFFER_BYTES: usize = 256 << 10;
+pub(crate) const REPLAY_BUFFER_BYTES: usize = 1 << 20;
 /// The first size of an archive's index; it doubles as needed.
 const INDEX_ENTRIES: u32 = 16_384;
 const INDEX_GROWTH_ENTRIES: u32 = 4_096;
@@ -124,7 +128,7 @@ pub(crate) fn message_size_bytes_max(setup: &Setup) -> u32 {
     commonware_p2p::max_message_size(&[
         simplex::max_payload_size::<Scheme, Digest>(peers),
         marshal::max_payload_size::<Standard<Block>, Scheme>(peers, &PayloadMax::new(setup.block_size_bytes_max)),
-        setup.relay_size_bytes_max,
+        setup.relay_size_bytes_max + note::OVERHEAD_BYTES_MAX,
     ])
 }
 
@@ -219,7 +223,20 @@ where
     .await;
     let (inbox, delivered, delivery) = Delivery::new(replica.clone(), counters.clone());
     let marshal = marshal.start(inbox, block_buffer, resolver);
-    let delivery = context.child("delivery").spawn(|_| delivery.run());
+
+    // What we signed before this start, and what the others signed.
+    let journaled = Journaled::read(context.child("journal"), &setup, page_cache.clone()).await;
+    let heard = Heard::new(&setup.committee);
+    let (testimonies, answers) = mpsc::channel(TESTIMONIES_WAITING_MAX);
+    let examination = Examination {
+        rng: context.child("examination"),
+        setup: setup.clone(),
+        journaled,
+        replica: replica.clone(),
+        answers,
+    };
+
+    let stored = marshal_mailbox.clone();
 
     // Votes.
     let adapter = Adapter {
@@ -235,12 +252,12 @@ where
         scheme: setup.scheme.clone(),
         committee: setup.committee.clone(),
         replica: replica.clone(),
-        counters,
+        counters: counters.clone(),
+        heard: heard.clone(),
     };
-    let votes = simplex::Engine::new(
-        context.child("simplex"),
+    let config = move |scheme, partition| {
         simplex::config::Config {
-            scheme: setup.scheme,
+            scheme,
             elector: RoundRobin::<Sha256>::default(),
             blocker,
             automaton: inline.clone(),
@@ -248,7 +265,7 @@ where
             reporter: Reporters::from((inline, observer)),
             track_historical_votes: true,
             strategy: Sequential,
-            partition: format!("{prefix}votes"),
+            partition,
             mailbox_size: nz(MAILBOX_MESSAGES_MAX),
             epoch: EPOCH,
             floor: Floor::Genesis(genesis_digest),
@@ -268,45 +285,104 @@ where
             fetch_timeout: fetch_timeout(),
             fetch_retry_delay: FETCH_RETRY_DELAY,
             forward: ForwardPolicy::Disabled,
-        },
-    )
-    .start(channels.votes, channels.certificates, channels.fetches);
+        }
+    };
 
     // Messages that are not ordered.
     let (sender, receiver) = channels.relay;
-    let relay_out = context.child("relay_out").spawn(|_| send_relayed(outbox, sender));
-    let relay_in = context.child("relay_in").spawn(|_| receive_relayed(receiver, replica, setup.committee));
+    let mut asking = sender.clone();
+    let relay_out = context.child("relay_out").spawn({
+        let sender = sender.clone();
+        |_| send_relayed(outbox, sender)
+    });
+    let notes =
+        Notes { sender, committee: setup.committee.clone(), replica: replica.clone(), heard, testimonies, counters };
+    let relay_in = context.child("relay_in").spawn(|_| notes.run(receiver));
 
     async move {
-        let parts = [
+        let decided = examination.decide(&context, || {
+            asking.send(Recipients::All, Note::Ask.to_bytes(), true);
+        });
+        let named = |(part, reason): (Part, &'static str)| part.map(move |_| reason).boxed();
+        let mut parts: Vec<_> = [
             (blocks, "block dissemination ended"),
             (marshal, "block delivery ended"),
-            (delivery, "the replica's inbox closed"),
-            (votes, "voting ended"),
             (relay_out, "the relay's outbox closed"),
             (relay_in, "the relay's inbox closed"),
         ]
-        .map(|(part, reason)| part.map(move |_| reason).boxed());
+        .into_iter()
+        .map(named)
+        .collect();
+        let role = match select(decided.boxed(), select_all(&mut parts)).await {
+            Either::Left((role, _)) => role,
+            Either::Right(((reason, ..), _)) => return reason,
+        };
+        let (scheme, partition) = match &role {
+            Role::Voter => (setup.scheme.clone(), setup.votes_partition()),
+            // The library takes no journal with votes that its scheme cannot sign.
+            Role::Follower(_) => (setup.follower(), setup.follower_partition()),
+        };
+        replica.begin(role).await;
+        // What was final before waits until the replica knows its role: it decides what is signed.
+        let delivery = context.child("delivery").spawn(|_| delivery.run(stored));
+        let votes = simplex::Engine::new(context.child("simplex"), config(scheme, partition)).start(
+            channels.votes,
+            channels.certificates,
+            channels.fetches,
+        );
+        parts.extend([(delivery, "the replica's inbox closed"), (votes, "voting ended")].map(named));
         select_all(parts).await.0
     }
 }
 
+/// A running part of the engine.
+type Part = Handle<()>;
+
 async fn send_relayed(mut outbox: mpsc::Receiver<Bytes>, mut sender: impl Sender<PublicKey = PublicKey>) {
     while let Some(message) = outbox.recv().await {
-        let reached = sender.send(Recipients::All, message, false).len();
+        let reached = sender.send(Recipients::All, Note::Message(message).to_bytes(), false).len();
         debug!(reached, "relayed");
     }
 }
 
-async fn receive_relayed(
-    mut receiver: impl Receiver<PublicKey = PublicKey>,
-    replica: Arc<dyn DynReplica>,
+/// Takes what peers send outside of the protocol.
+struct Notes<S> {
+    sender: S,
     committee: Committee,
-) {
-    while let Ok((from, message)) = receiver.recv().await {
-        match committee.index(&from) {
-            Some(index) => replica.relayed(index, message.into()),
-            None => warn!(?from, "relayed message from outside of the committee"),
+    replica: Arc<dyn DynReplica>,
+    heard: Heard,
+    testimonies: mpsc::Sender<Testimony>,
+    counters: Arc<Counters>,
+}
+
+impl<S: Sender<PublicKey = PublicKey>> Notes<S> {
+    async fn run(mut self, mut receiver: impl Receiver<PublicKey = PublicKey>) {
+        while let Ok((peer, message)) = receiver.recv().await {
+            let Some(from) = self.committee.index(&peer) else {
+                warn!(?peer, "relayed message from outside of the committee");
+                continue;
+            };
+            match Note::parse(message.into()) {
+                Ok(Note::Message(message)) => self.replica.relayed(from, message),
+                Ok(Note::Ask) => {
+                    let answer = Note::Testimony { vote: self.heard.of(from), shown: self.replica.testify(from) };
+                    self.sender.send(Recipients::One(peer), answer.to_bytes(), true);
+                }
+                // Nobody takes them once the role is decided; a full queue holds enough to decide by.
+                Ok(Note::Testimony { vote, shown }) => drop(self.testimonies.try_send(Testimony { from, vote, shown })),
+                Ok(Note::Unknown) => debug!(from, "a newer peer says something that this version does not know"),
+                Err(Unread::Malformed) => debug!(from, "a peer relayed something malformed"),
+                Err(Unread::Version(version)) => {
+                    if self.counters.refused(from, version) {
+                        error!(
+                            from,
+                            version,
+                            ours = note::VERSION,
+                            "a peer's messages are of another version: refused"
+                        );
+                    }
+                }
+            }
         }
     }
 }
@@ -351,7 +427,7 @@ fn fetch_timeout() -> NonZeroDuration {
     NZDuration!(FETCH_TIMEOUT)
 }
 
-const fn nz(value: usize) -> NonZeroUsize {
+pub(crate) const fn nz(value: usize) -> NonZeroUsize {
     NonZeroUsize::new(value).expect("constants are not zero")
 }
 

@@ -1,6 +1,7 @@
 //! What an engine tells about itself.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// An engine's progress since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Status {
     pub views_nullified: u64,
     /// The height of the last block that the replica made durable; 0 before the first since the start.
     pub height_delivered: u64,
+    /// A peer, by its place in the committee, whose messages were refused for their version, and that version.
+    pub refused_version: Option<(usize, u8)>,
 }
 
 /// [`Status`], counted.
@@ -22,6 +25,7 @@ pub(crate) struct Counters {
     views_finalized: AtomicU64,
     views_nullified: AtomicU64,
     height_delivered: AtomicU64,
+    refused_version: Mutex<Option<(usize, u8)>>,
 }
 
 impl Counters {
@@ -39,12 +43,19 @@ impl Counters {
         self.height_delivered.fetch_max(height, Relaxed);
     }
 
+    /// Whether this is news.
+    pub(crate) fn refused(&self, peer: usize, version: u8) -> bool {
+        let mut refused = self.refused_version.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.replace((peer, version)) != Some((peer, version))
+    }
+
     pub(crate) fn status(&self) -> Status {
         Status {
             view: self.view.load(Relaxed),
             views_finalized: self.views_finalized.load(Relaxed),
             views_nullified: self.views_nullified.load(Relaxed),
             height_delivered: self.height_delivered.load(Relaxed),
+            refused_version: *self.refused_version.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }

@@ -7,13 +7,14 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dropbear_engine::{EngineConfig, EngineFault, OrderedBlock, Peer, Replica, public_key, start};
+use dropbear_engine::{EngineConfig, EngineFault, Memory, OrderedBlock, Peer, Replica, Role, public_key, start};
 
 const GENESIS: [u8; 32] = [42; 32];
 /// Far beyond what any step takes.
@@ -30,6 +31,7 @@ struct Reporting {
     tip: PathBuf,
     /// The tip's height at the start. What the engine delivers again lies at or below it.
     resumed: u64,
+    height: Arc<AtomicU64>,
 }
 
 impl Reporting {
@@ -38,7 +40,8 @@ impl Reporting {
             Ok(bytes) => (bytes[..32].try_into().unwrap(), u64::from_be_bytes(bytes[32..].try_into().unwrap())),
             Err(_) => (OrderedBlock::genesis(GENESIS).digest, 0),
         };
-        Self { known: Arc::new(Mutex::new([digest].into())), tip, resumed }
+        let height = Arc::new(AtomicU64::new(resumed));
+        Self { known: Arc::new(Mutex::new([digest].into())), tip, resumed, height }
     }
 
     fn learn(&self, block: &OrderedBlock) {
@@ -55,10 +58,29 @@ impl Reporting {
         let new = self.tip.with_extension("new");
         fs::write(&new, [&block.digest[..], &block.height.to_be_bytes()].concat()).unwrap();
         fs::rename(&new, &self.tip).unwrap();
+        self.height.store(block.height, Ordering::Relaxed);
     }
 }
 
 impl Replica for Reporting {
+    fn memory(&self) -> Memory {
+        Memory::Fresh
+    }
+
+    fn testify(&self, _: usize) -> Bytes {
+        Bytes::new()
+    }
+
+    fn has_forgotten(&self, _: Bytes) -> bool {
+        false
+    }
+
+    async fn begin(&self, _: Role) {}
+
+    fn height(&self) -> u64 {
+        self.height.load(Ordering::Relaxed)
+    }
+
     fn knows(&self, digest: &[u8; 32]) -> bool {
         self.known.lock().unwrap().contains(digest)
     }

@@ -4,6 +4,7 @@
 //! needs no ledger state. Checking happens once per entry, off the ordering path; executing a checked entry is cheap.
 
 mod charter;
+mod commitments;
 mod evidence;
 mod model;
 mod statement;
@@ -13,6 +14,8 @@ use dropbear_certificates::ballot::{BATCH_REQUESTS_MAX, BallotError};
 use dropbear_certificates::cbor::{CborError, Decoder, Encoder};
 use dropbear_certificates::charter::{CharterError, NAME_BYTES_MAX};
 use dropbear_certificates::{Digest, Signature, StatementType};
+
+pub(crate) use commitments::Commitments;
 
 pub use charter::{Approve, Leave, Propose, Rekey, proposal_digest};
 pub use evidence::{Evidence, SignedVote};
@@ -158,11 +161,10 @@ impl Entry {
     /// # Errors
     /// [`Invalid`] if the bytes are no entry.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Invalid> {
-        Self::parse(bytes).map(|(entry, _)| entry)
+        Self::parse(bytes).map(|parsed| parsed.entry)
     }
 
-    /// Reads an entry, and gives the bytes that were signed.
-    fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), Invalid> {
+    fn parse(bytes: &[u8]) -> Result<Parsed<'_>, Invalid> {
         if bytes.len() > ENTRY_BYTES_MAX {
             return Err(Invalid::TooLarge);
         }
@@ -172,9 +174,15 @@ impl Entry {
         let body = input.bytes(ENTRY_BYTES_MAX)?;
         let signature = input.fixed()?;
         input.finish()?;
+        let mut request_ids = Vec::new();
+        let mut submission = || {
+            let (submission, ids) = Submission::decode(body, signature)?;
+            request_ids = ids;
+            Ok::<_, CborError>(Box::new(submission))
+        };
         let entry = match kind {
-            KIND_SUBMISSION => Self::Submission(Box::new(Submission::decode(body, signature)?)),
-            KIND_LATE => Self::Late(Box::new(Submission::decode(body, signature)?)),
+            KIND_SUBMISSION => Self::Submission(submission()?),
+            KIND_LATE => Self::Late(submission()?),
             KIND_REGISTER => Self::Register(Register::decode(body)?, signature),
             KIND_PUBLISH => Self::Publish(Publish::decode(body)?, signature),
             KIND_ACTIVATE => Self::Activate(Activate::decode(body)?, signature),
@@ -187,7 +195,7 @@ impl Entry {
             KIND_EVIDENCE => Self::Evidence(Box::new(Evidence::decode(body)?), signature),
             _ => return Err(Invalid::Malformed(CborError::Bounds)),
         };
-        Ok((entry, body))
+        Ok(Parsed { entry, body, request_ids })
     }
 
     /// Checks everything that needs no ledger state.
@@ -196,22 +204,6 @@ impl Entry {
     /// [`Invalid`], the sender's fault.
     pub fn check(&self, genesis: &Digest) -> Result<Checked, Invalid> {
         Checked::from_bytes(self.to_bytes(), genesis)
-    }
-
-    /// The ids of a gateway's requests, once all that needs no ledger state is checked: about 33 µs per signature.
-    fn check_parsed(&self, body: &[u8], genesis: &Digest) -> Result<Vec<Digest>, Invalid> {
-        match self {
-            Self::Submission(submission) if submission.genesis == *genesis => {
-                submission.check(StatementType::Submission, body)
-            }
-            Self::Late(late) if late.genesis == *genesis => late.check(StatementType::Late, body),
-            _ => match self.statement() {
-                Some((entry, signature)) if entry.genesis() == genesis => {
-                    check_statement(entry, body, signature).map(|()| Vec::new())
-                }
-                _ => Err(Invalid::Genesis),
-            },
-        }
     }
 
     /// Takes an entry that this replica checked before it wrote it to its own disk.
@@ -224,7 +216,37 @@ impl Entry {
             }
             _ => Vec::new(),
         };
-        Checked { digest: entry_digest(&bytes), entry: self, bytes, request_ids }
+        let commitments = Commitments::default();
+        Checked { digest: entry_digest(&bytes), entry: self, bytes, request_ids, commitments }
+    }
+}
+
+/// An entry that was read.
+struct Parsed<'a> {
+    entry: Entry,
+    /// What was signed.
+    body: &'a [u8],
+    /// The ids of a gateway's requests.
+    request_ids: Vec<Digest>,
+}
+
+impl Parsed<'_> {
+    /// Checks all that needs no ledger state: about 33 µs per signature. Gives the commitments that it made.
+    fn check(&self, genesis: &Digest) -> Result<Commitments, Invalid> {
+        match &self.entry {
+            Entry::Submission(submission) if submission.genesis == *genesis => {
+                submission.check(StatementType::Submission, self.body, &self.request_ids)
+            }
+            Entry::Late(late) if late.genesis == *genesis => {
+                late.check(StatementType::Late, self.body, &self.request_ids)
+            }
+            entry => match entry.statement() {
+                Some((entry, signature)) if entry.genesis() == genesis => {
+                    check_statement(entry, self.body, signature).map(|()| Commitments::default())
+                }
+                _ => Err(Invalid::Genesis),
+            },
+        }
     }
 }
 
@@ -248,6 +270,7 @@ pub struct Checked {
     entry: Entry,
     bytes: Vec<u8>,
     request_ids: Vec<Digest>,
+    commitments: Commitments,
 }
 
 impl Checked {
@@ -257,9 +280,10 @@ impl Checked {
     /// # Errors
     /// [`Invalid`], the sender's fault.
     pub fn from_bytes(bytes: Vec<u8>, genesis: &Digest) -> Result<Self, Invalid> {
-        let (entry, body) = Entry::parse(&bytes)?;
-        let request_ids = entry.check_parsed(body, genesis)?;
-        Ok(Self { digest: entry_digest(&bytes), entry, bytes, request_ids })
+        let parsed = Entry::parse(&bytes)?;
+        let commitments = parsed.check(genesis)?;
+        let Parsed { entry, request_ids, .. } = parsed;
+        Ok(Self { digest: entry_digest(&bytes), entry, bytes, request_ids, commitments })
     }
 
     /// The entry's name.
@@ -284,5 +308,10 @@ impl Checked {
     #[must_use]
     pub fn request_ids(&self) -> &[Digest] {
         &self.request_ids
+    }
+
+    /// What was committed to while a gateway's entry was checked; nothing for entries that were checked before.
+    pub(crate) const fn commitments(&self) -> &Commitments {
+        &self.commitments
     }
 }

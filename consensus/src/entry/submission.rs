@@ -8,6 +8,7 @@ use dropbear_certificates::request::request_id;
 use dropbear_certificates::{Ballot, Digest, Origin, PublicKey, Request, SecretKey, Signature, StatementType};
 
 use crate::entry::Invalid;
+use crate::entry::commitments::Commitments;
 use crate::entry::statement::public_key;
 
 const REQUEST_BYTES_MAX: usize = 512;
@@ -82,17 +83,22 @@ impl Submission {
         out.finish()
     }
 
-    pub(super) fn decode(body: &[u8], signature: Signature) -> Result<Self, CborError> {
+    /// The submission, and the ids of its requests: digests of their bytes as they came, since the decoder takes nothing
+    /// but what the encoder writes.
+    pub(super) fn decode(body: &[u8], signature: Signature) -> Result<(Self, Vec<Digest>), CborError> {
         let mut input = Decoder::new(body);
         input.array_of(6)?;
         let genesis = input.digest()?;
         let gateway = public_key(&mut input)?;
         let group = input.text(NAME_BYTES_MAX)?.into();
         let charter = input.digest()?;
-        let mut requests = Vec::new();
-        for _ in 0..input.array(BATCH_REQUESTS_MAX)? {
+        let count = input.array(BATCH_REQUESTS_MAX)?;
+        let (mut requests, mut ids) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for _ in 0..count {
             input.array_of(3)?;
-            let request = Request::from_statement(input.bytes(REQUEST_BYTES_MAX)?)?;
+            let statement = input.bytes(REQUEST_BYTES_MAX)?;
+            ids.push(request_id(statement));
+            let request = Request::from_statement(statement)?;
             let signature = if input.null() { None } else { Some(input.fixed()?) };
             requests.push(SubmittedRequest { request, signature, vote_salt: input.digest()? });
         }
@@ -101,32 +107,28 @@ impl Submission {
             ballots.push(Ballot::from_bytes(input.bytes(BALLOT_BYTES_MAX)?)?);
         }
         input.finish()?;
-        Ok(Self { genesis, gateway, group, charter, requests, ballots, signature })
+        Ok((Self { genesis, gateway, group, charter, requests, ballots, signature }, ids))
     }
 
-    /// Everything that needs no ledger state; gives the request ids.
-    pub(super) fn check(&self, statement: StatementType, body: &[u8]) -> Result<Vec<Digest>, Invalid> {
+    /// Everything that needs no ledger state; gives the commitments that it made.
+    pub(super) fn check(&self, statement: StatementType, body: &[u8], ids: &[Digest]) -> Result<Commitments, Invalid> {
         if !statement.verifies(&self.gateway, Digest::of(body).as_bytes(), &self.signature) {
             return Err(Invalid::Signature("gateway"));
         }
-        let mut ids = Vec::with_capacity(self.requests.len());
         for (place, submitted) in self.requests.iter().enumerate() {
             self.check_request(place, submitted)?;
-            ids.push(request_id(&submitted.request.statement()));
         }
-        let mut sorted = ids.clone();
+        let mut sorted = ids.to_vec();
         sorted.sort_unstable();
         if ids.is_empty() || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(Invalid::Requests);
         }
-        self.check_ballots(&ids)?;
-        Ok(ids)
+        self.check_ballots(ids)
     }
 
-    fn check_ballots(&self, ids: &[Digest]) -> Result<(), Invalid> {
+    fn check_ballots(&self, ids: &[Digest]) -> Result<Commitments, Invalid> {
         let batch = batch_root(ids);
-        let salts = self.requests.iter().map(|submitted| &submitted.vote_salt);
-        let requests: Vec<_> = ids.iter().zip(salts).collect();
+        let mut commitments = Commitments::new(ids.len());
         for (place, ballot) in self.ballots.iter().enumerate() {
             let statement = &ballot.statement;
             let of_this_batch = statement.genesis == self.genesis
@@ -139,9 +141,13 @@ impl Submission {
             if self.ballots[..place].iter().any(|other| other.statement.owner == statement.owner) {
                 return Err(Invalid::TwoBallots);
             }
-            ballot.check(requests.iter().copied()).map_err(|error| Invalid::Ballot(place, error))?;
+            let answers = ballot.answers.iter().zip(&self.requests).enumerate();
+            let committed = ids.iter().zip(answers).map(|(id, (item, (answer, submitted)))| {
+                (id, commitments.make(self, item, place, &answer.vote, &submitted.vote_salt))
+            });
+            ballot.check_committed(ids.len(), committed).map_err(|error| Invalid::Ballot(place, error))?;
         }
-        Ok(())
+        Ok(commitments)
     }
 
     fn check_request(&self, place: usize, submitted: &SubmittedRequest) -> Result<(), Invalid> {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use dropbear_certificates::ballot::ballots_root;
 use dropbear_certificates::policy::Sealed;
-use dropbear_certificates::{CharterEntry, Digest, GovernanceEntry, Header, ModelSet, Record, Signature};
+use dropbear_certificates::{CharterEntry, Digest, GovernanceEntry, Header, ModelSet, Record, Signature, Vote};
 
 use crate::accounts::{Sums, answered};
 use crate::block::{BLOCK_LEAVES_MAX, BlockInfo, statement_leaf};
-use crate::entry::{Checked, Entry, Statement, Submission, SubmittedRequest};
-use crate::ids::{Answered, Decided, Late};
+use crate::entry::{Checked, Commitments, Entry, Statement, Submission, SubmittedRequest};
+use crate::ids::{Answered, Decided, DecidedHere, Late};
 use crate::refusal::{Place, Refused};
 use crate::registry::{Group, Moment, Registry};
 use crate::state::judge::{Batch, InForce, Times, group_of};
@@ -29,7 +29,7 @@ pub struct Execution<'a> {
     pub(super) seq: u64,
     pub(super) leaves: Vec<Vec<u8>>,
     results: Vec<EntryResult>,
-    decided: BTreeMap<Digest, Decided>,
+    decided: DecidedHere,
     pub(super) late: BTreeMap<Digest, Late>,
     governance: Vec<u64>,
     model_sets: BTreeMap<Digest, ModelSet>,
@@ -48,6 +48,8 @@ impl std::fmt::Debug for Execution<'_> {
 /// What all requests of one submission share.
 struct Shared<'b> {
     batch: Batch<'b>,
+    submission: &'b Submission,
+    commitments: &'b Commitments,
     ballots: Digest,
     model_set: Digest,
 }
@@ -67,7 +69,7 @@ impl<'a> Execution<'a> {
             // Leaf 0 is the block info, which is known only at the end.
             leaves: vec![Vec::new()],
             results: Vec::new(),
-            decided: BTreeMap::new(),
+            decided: DecidedHere::default(),
             late: BTreeMap::new(),
             governance: Vec::new(),
             model_sets: BTreeMap::new(),
@@ -90,7 +92,7 @@ impl<'a> Execution<'a> {
     pub fn apply(&mut self, entry: &Checked) -> Result<(), Refused> {
         let first = self.leaves.len() as u64;
         let requests = match (entry.entry(), entry.entry().statement()) {
-            (Entry::Submission(submission), _) => self.submission(submission, entry.request_ids())?,
+            (Entry::Submission(submission), _) => self.submission(submission, entry)?,
             (Entry::Late(late), _) => {
                 self.late_ballots(late, entry)?;
                 Vec::new()
@@ -139,23 +141,22 @@ impl<'a> Execution<'a> {
             return Ok((Arc::clone(in_force), *models));
         }
         let in_force = Arc::new(InForce::of(group, self.seq)?);
-        let models = group.model_set(self.seq);
-        let digest = models.digest();
-        self.model_sets.insert(digest, models);
+        let digest = group.model_set(self.seq).digest();
         self.in_force.insert(group.name().to_owned(), (Arc::clone(&in_force), digest));
         Ok((in_force, digest))
     }
 
-    fn submission(&mut self, submission: &Submission, ids: &[Digest]) -> Result<Vec<RequestResult>, Refused> {
+    fn submission(&mut self, submission: &Submission, entry: &Checked) -> Result<Vec<RequestResult>, Refused> {
+        let ids = entry.request_ids();
         let registry = Arc::clone(&self.state.registry);
-        let (in_force, model_set) = self.in_force(group_of(&registry, submission)?)?;
-        drop(registry);
+        let group = group_of(&registry, submission)?;
+        let (in_force, model_set) = self.in_force(group)?;
         let batch = Batch::new(&in_force, submission, self.agreed_ms)?;
         if self.leaves.len() + ids.len() > BLOCK_LEAVES_MAX {
             return Err(Refused::BlockFull);
         }
         let ballots = ballots_root(batch.counted.iter().map(|(_, ballot)| *ballot));
-        let shared = Shared { batch, ballots, model_set };
+        let shared = Shared { batch, submission, commitments: entry.commitments(), ballots, model_set };
         let mut sums = Sums::new(in_force.charter.roster.len());
         let mut results = Vec::with_capacity(ids.len());
         for (place, (submitted, id)) in submission.requests.iter().zip(ids).enumerate() {
@@ -169,6 +170,8 @@ impl<'a> Execution<'a> {
             [RequestResult::Refused(only)] => return Err(*only),
             _ => return Err(Refused::Nothing),
         }
+        self.model_sets.entry(model_set).or_insert_with(|| group.model_set(self.seq));
+        drop(registry);
         self.account(&in_force.charter, &sums);
         Ok(results)
     }
@@ -180,9 +183,9 @@ impl<'a> Execution<'a> {
     }
 
     /// Where this id was decided, and whose ballots came until now.
-    pub(super) fn find(&self, id: &Digest) -> Option<(Place, Answered)> {
+    pub(super) fn find(&self, id: &Digest, expiry_ms: u64) -> Option<(Place, Answered)> {
         let here = self.decided.get(id).map(|decided| (decided.place, decided.answered));
-        let (place, answered) = here.or_else(|| self.before.decided(id))?;
+        let (place, answered) = here.or_else(|| self.before.decided(id, expiry_ms))?;
         Some((place, answered | self.late.get(id).map_or(0, |late| late.answered)))
     }
 
@@ -196,11 +199,13 @@ impl<'a> Execution<'a> {
     ) -> Result<u64, Refused> {
         let lifetime_ms_max = self.market.genesis.rules.request_lifetime_ms_max;
         let times = Times { agreed_ms: self.agreed_ms, lifetime_ms_max };
-        let decided = self.find(id).map(|(place, _)| place);
+        let decided = self.find(id, submitted.request.expiry_ms).map(|(place, _)| place);
         let agreement = shared.batch.judge(submitted, place, decided, times)?;
         let (policy, demand) = (shared.batch.in_force.charter.policy, submitted.request.demand);
         // Whatever is judged has a terminal outcome.
-        let sealed = agreement.seal(policy, demand, &submitted.vote_salt).ok_or(Refused::Nothing)?;
+        let salt = &submitted.vote_salt;
+        let commit = |vote: &Vote| shared.commitments.of(shared.submission, place, vote, salt);
+        let sealed = agreement.seal_committed(policy, demand, salt, commit).ok_or(Refused::Nothing)?;
         sums.decided(policy, &agreement, sealed.outcome, shared.batch.stale);
         let leaf_index = self.leaves.len() as u64;
         let record = self.record(shared, submitted, *id, sealed, leaf_index);
@@ -209,7 +214,7 @@ impl<'a> Execution<'a> {
         let expiry_ms = submitted.request.expiry_ms;
         let decided = Decided { id: *id, expiry_ms, place, answered: answered(&agreement.groups) };
         self.state.buckets.push(&decided);
-        self.decided.insert(*id, decided);
+        self.decided.push(decided);
         Ok(leaf_index)
     }
 

@@ -109,7 +109,7 @@ impl<'a> Batch<'a> {
         let charter = &self.in_force.charter;
         let mut votes = vec![None; charter.roster.len()];
         for (owner, ballot) in &self.counted {
-            votes[*owner] = ballot.answers.get(place).map(|answer| answer.vote.clone());
+            votes[*owner] = ballot.answers.get(place).map(|answer| &answer.vote);
         }
         charter.combine(&votes)
     }

@@ -27,7 +27,7 @@ impl Execution<'_> {
         for (place, (submitted, id)) in late.requests.iter().zip(entry.request_ids()).enumerate() {
             let expiry_ms = submitted.request.expiry_ms;
             // Only what no replica has forgotten.
-            let Some(found) = self.find(id).filter(|_| expiry_ms >= self.agreed_ms) else { continue };
+            let Some(found) = self.find(id, expiry_ms).filter(|_| expiry_ms >= self.agreed_ms) else { continue };
             let answered = self.late_answers(group, term, late, place, found)?;
             if answered != 0 {
                 (0..term.charter.roster.len()).filter(|owner| answered >> owner & 1 == 1).for_each(|o| sums.late(o));

@@ -12,7 +12,7 @@ use dropbear_certificates::merkle::Frontier;
 use dropbear_certificates::{Digest, Genesis, Header, ModelSet};
 
 use crate::accounts::Accounts;
-use crate::ids::{Answered, Buckets, Decided, Late};
+use crate::ids::{Answered, Buckets, DecidedHere, Late};
 use crate::refusal::{Place, Refused};
 use crate::registry::Registry;
 use crate::tree::LeafTree;
@@ -63,8 +63,8 @@ pub struct State {
 
 /// Looks up where a request id was decided, before the block that is executing.
 pub trait Decisions {
-    /// The place of the id's outcome, and whose ballots came until now.
-    fn decided(&self, id: &Digest) -> Option<(Place, Answered)>;
+    /// The place of the outcome of the request with this id and expiry, and whose ballots came until now.
+    fn decided(&self, id: &Digest, expiry_ms: u64) -> Option<(Place, Answered)>;
 }
 
 /// How one request of a submission fared.
@@ -99,7 +99,7 @@ pub struct Executed {
     /// One result per entry.
     pub results: Vec<EntryResult>,
     /// Ids decided in the block.
-    pub decided: BTreeMap<Digest, Decided>,
+    pub decided: DecidedHere,
     /// Late ballots of the block, by request id.
     pub late: BTreeMap<Digest, Late>,
     /// Leaves that are governance entries.

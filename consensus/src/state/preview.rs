@@ -25,7 +25,7 @@ pub fn would_apply(
     let times = Times { agreed_ms, lifetime_ms_max: market.genesis.rules.request_lifetime_ms_max };
     let mut refused = None;
     for (place, (submitted, id)) in submission.requests.iter().zip(entry.request_ids()).enumerate() {
-        let decided = before.decided(id).map(|(place, _)| place);
+        let decided = before.decided(id, submitted.request.expiry_ms).map(|(place, _)| place);
         match batch.judge(submitted, place, decided, times) {
             Ok(_) => return Ok(()),
             Err(reason) => refused = Some(reason),

@@ -154,7 +154,7 @@ impl Ledger {
         activate.sign(&owner(place)).check(&self.genesis()).unwrap()
     }
 
-    pub(crate) fn try_build(&self, entries: &[Checked]) -> (Option<Proposal>, Vec<(Digest, Refused)>) {
+    pub(crate) fn try_build(&mut self, entries: &[Checked]) -> (Option<Proposal>, Vec<(Digest, Refused)>) {
         self.chain.build(&self.chain.tip(), self.now_ms(), entries.iter())
     }
 

@@ -2,6 +2,7 @@
 
 #[path = "../../../consensus/tests/market/mod.rs"]
 mod market;
+mod memory;
 mod ordering;
 mod owners;
 mod running;

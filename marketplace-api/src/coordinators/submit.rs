@@ -51,6 +51,7 @@ struct Submitting<'a> {
     calls: JoinSet<Reply>,
     has_entry: Vec<bool>,
     asked_leaves: Vec<bool>,
+    has_replied: Vec<bool>,
     gathering: Gathering<'a>,
     /// What each coordinator says of each request.
     outcomes: BTreeMap<usize, Vec<v1::RequestOutcome>>,
@@ -79,6 +80,7 @@ impl Coordinators {
             calls: JoinSet::new(),
             has_entry: vec![false; count],
             asked_leaves: vec![false; count],
+            has_replied: vec![false; count],
             gathering: Gathering::new(&self.market.trust),
             outcomes: BTreeMap::new(),
             refusals: BTreeMap::new(),
@@ -175,7 +177,12 @@ impl Submitting<'_> {
         }
     }
 
+    /// Somebody else is asked for the leaves, and before those that kept silent next time, too.
     fn ask_for_leaves(&mut self) {
+        for place in (0..self.asked_leaves.len()).filter(|place| self.asked_leaves[*place] && !self.has_replied[*place])
+        {
+            self.of.miss(place);
+        }
         if self.asked_leaves.iter().all(|asked| *asked) {
             self.asked_leaves.fill(false);
         }
@@ -187,6 +194,7 @@ impl Submitting<'_> {
 
     /// Takes a reply in; false if it is of no use.
     fn take(&mut self, place: usize, reply: Result<v1::SubmitReply, Status>) -> bool {
+        self.has_replied[place] = true;
         let problem = self.of.note(place, reply.as_ref().err());
         let reply = match reply {
             Ok(reply) => reply,

@@ -374,7 +374,8 @@ impl Coordinator for Member {
         }
         let id = Digest::from_slice(&request.get_ref().request_id).unwrap();
         let state = self.ledger.state.lock().unwrap();
-        let Some(place) = state.chain.decided(&id) else { return Ok(Response::new(v1::LookupReply::default())) };
+        let place = state.executed.values().find_map(|executed| executed.decided.get(&id).map(|decided| decided.place));
+        let Some(place) = place else { return Ok(Response::new(v1::LookupReply::default())) };
         let executed = &state.executed[&place.seq];
         let record = dropbear_certificates::Record::from_bytes(&executed.leaves[place.leaf_index as usize]).unwrap();
         let models = executed.state.registry.group(&record.group).unwrap().model_set(place.seq);

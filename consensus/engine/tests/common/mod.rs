@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use dropbear_engine::{EngineFault, OrderedBlock, Replica};
+use dropbear_engine::{EngineFault, Memory, OrderedBlock, Replica, Role};
 use tokio::sync::Notify;
 
 /// Counters in one block at most.
@@ -129,6 +129,24 @@ fn decode(payload: &[u8]) -> Vec<u64> {
 }
 
 impl Replica for Toy {
+    fn memory(&self) -> Memory {
+        Memory::Fresh
+    }
+
+    fn testify(&self, _: usize) -> Bytes {
+        Bytes::new()
+    }
+
+    fn has_forgotten(&self, _: Bytes) -> bool {
+        false
+    }
+
+    async fn begin(&self, _: Role) {}
+
+    fn height(&self) -> u64 {
+        Self::height(self)
+    }
+
     fn knows(&self, digest: &[u8; 32]) -> bool {
         self.state().known.contains_key(digest)
     }

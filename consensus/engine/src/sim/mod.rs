@@ -6,24 +6,24 @@
 //! everybody: what was not synced to disk is lost.
 //!
 //! Replicas keep their part of this by waiting on things that wake in order: tokio's `Notify` and `mpsc` do,
-//! tokio's `watch` wakes several waiters in an order of its own random choice.
+//! tokio's `watch` wakes several waiters in an order of its own random choice, and `select!` polls in a random order
+//! unless it is told to be `biased`.
+//!
+//! Members that break the rules are in `adversary`, one file each.
+
+mod adversary;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use commonware_codec::Encode as _;
-use commonware_consensus::simplex::scheme::ed25519::Scheme;
-use commonware_consensus::simplex::types::{Notarize, Proposal, Vote};
-use commonware_consensus::types::{Epoch, Round, View};
 use commonware_cryptography::Signer as _;
 use commonware_cryptography::ed25519::PublicKey;
-use commonware_cryptography::sha256::Digest;
 use commonware_p2p::simulated::{self, Control, Manager, Network, Oracle, Receiver, Sender};
-use commonware_p2p::{Recipients, Sender as _};
 use commonware_runtime::deterministic::{self, Checkpoint, Context};
 use commonware_runtime::{Clock as _, Handle, Spawner as _, Supervisor as _};
 use commonware_utils::Probability;
@@ -33,7 +33,7 @@ use crate::config::Setup;
 use crate::replica::DynReplica;
 use crate::stack::{self, Channels};
 use crate::status::Counters;
-use crate::{EngineConfig, Peer, Replica, Status, public_key};
+use crate::{EngineConfig, Ordering, Peer, Replica, Status, public_key};
 
 /// What all replicas of a simulation have in common.
 #[derive(Clone, Debug)]
@@ -113,17 +113,76 @@ impl Simulation {
 /// The replicas and the network between them.
 pub struct World {
     context: Context,
-    plan: Plan,
     setups: Vec<Setup>,
     oracle: Oracle<PublicKey, Context>,
     links: BTreeSet<(usize, usize)>,
+    link: Link,
     engines: Vec<Option<Engine>>,
+    /// How often every replica lost its disk.
+    disks_lost: Vec<usize>,
 }
 
 struct Engine {
     task: Handle<()>,
+    relay: Relay,
+}
+
+/// A replica's way to its peers, and what its engine tells about itself.
+#[derive(Clone, Debug)]
+pub struct Relay {
     outbox: mpsc::Sender<Bytes>,
     counters: Arc<Counters>,
+}
+
+impl Ordering for Relay {
+    fn relay(&self, message: Bytes) {
+        // Best effort, here as there.
+        let _ = self.outbox.try_send(message);
+    }
+
+    fn status(&self) -> Status {
+        self.counters.status()
+    }
+
+    /// Does nothing: a simulated engine ends by [`World::crash`].
+    fn stop(&self) {}
+}
+
+/// The simulated machine of a replica: its clock and its tasks.
+#[derive(Clone)]
+pub struct Machine {
+    context: Arc<Context>,
+    clock_ahead_ms: i64,
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine").field("clock_ahead_ms", &self.clock_ahead_ms).finish_non_exhaustive()
+    }
+}
+
+impl Machine {
+    /// Milliseconds since the simulation's first scenario began, by this machine's clock.
+    pub fn now_ms(&self) -> u64 {
+        now_ms(&self.context).saturating_add_signed(self.clock_ahead_ms)
+    }
+
+    /// Lets simulated time pass.
+    pub fn sleep_ms(&self, ms: u64) -> impl Future<Output = ()> + Send + 'static {
+        let context = Arc::clone(&self.context);
+        async move { context.sleep(Duration::from_millis(ms)).await }
+    }
+
+    /// Runs a task beside the caller. It ends with the scenario.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.context.child("task").spawn(|_| task);
+    }
+}
+
+fn now_ms(context: &Context) -> u64 {
+    let now = context.current().duration_since(std::time::UNIX_EPOCH);
+    let ms = now.expect("simulated time starts at the epoch").as_millis();
+    u64::try_from(ms).expect("simulations are short")
 }
 
 impl World {
@@ -143,7 +202,8 @@ impl World {
         .await;
         network.start();
         let engines = setups.iter().map(|_| None).collect();
-        let mut world = Self { context, plan, setups, oracle, links: BTreeSet::new(), engines };
+        let (link, disks_lost) = (plan.link, vec![0; plan.replicas]);
+        let mut world = Self { context, setups, oracle, links: BTreeSet::new(), link, engines, disks_lost };
         world.heal().await;
         world
     }
@@ -153,31 +213,53 @@ impl World {
     /// # Panics
     ///
     /// If it is running.
-    pub async fn start(&mut self, index: usize, replica: impl Replica) {
-        self.start_dyn(index, Arc::new(replica)).await;
+    pub async fn start(&mut self, index: usize, replica: impl Replica) -> Relay {
+        self.start_dyn(index, Arc::new(replica)).await
     }
 
-    async fn start_dyn(&mut self, index: usize, replica: Arc<dyn DynReplica>) {
+    async fn start_dyn(&mut self, index: usize, replica: Arc<dyn DynReplica>) -> Relay {
         assert!(self.engines[index].is_none(), "replica {index} is running");
-        let setup = self.setups[index].clone();
+        let channels = self.pipes(index).await;
+        let network = (self.oracle.manager(), self.control(index));
+        let engine = run(&self.context, self.setup(index), network, channels, replica);
+        let relay = engine.relay.clone();
+        self.engines[index] = Some(engine);
+        relay
+    }
+
+    /// What a replica is told, and its partition of the disk.
+    fn setup(&self, index: usize) -> Setup {
+        let mut setup = self.setups[index].clone();
+        setup.partition_prefix = format!("replica-{index}-{}-", self.disks_lost[index]);
+        setup
+    }
+
+    /// A replica's ends of all channels.
+    async fn pipes(&self, index: usize) -> [Pipe; 6] {
         let control = self.control(index);
         let mut channels = Vec::new();
-        for (channel, quota) in stack::quotas(&setup) {
+        for (channel, quota) in stack::quotas(&self.setups[index]) {
             let pipe = control.register(channel, quota).await;
             channels.push(pipe.expect("the network is running"));
         }
-        let channels: [(Sender<_, _>, Receiver<_>); 6] = channels.try_into().unwrap_or_else(|_| unreachable!());
-        let (outbox, outbox_receiver) = mpsc::channel(64);
-        let counters = Arc::new(Counters::default());
-        let network: (Manager<_, _>, _) = (self.oracle.manager(), control);
-        let status = counters.clone();
-        let task = self.context.child("replica").with_attribute("index", index).spawn(move |context| async move {
-            let channels = Channels::new(channels);
-            let engine = stack::start(context, setup, network, channels, replica, outbox_receiver, status);
-            let reason = engine.await.await;
-            panic!("replica {index}: {reason}");
-        });
-        self.engines[index] = Some(Engine { task, outbox, counters });
+        channels.try_into().unwrap_or_else(|_| unreachable!("there are six channels"))
+    }
+
+    /// A replica that is not running loses its disk: it starts next with an empty one.
+    pub fn lose_disk(&mut self, index: usize) {
+        assert!(self.engines[index].is_none(), "replica {index} is running");
+        self.disks_lost[index] += 1;
+    }
+
+    /// A replica that lost its disk has it back, as it was then.
+    pub fn restore_disk(&mut self, index: usize) {
+        assert!(self.engines[index].is_none(), "replica {index} is running");
+        self.disks_lost[index] -= 1;
+    }
+
+    /// The machine of a replica whose clock is ahead of everybody's by so much.
+    pub fn machine(&self, clock_ahead_ms: i64) -> Machine {
+        Machine { context: Arc::new(self.context.child("machine")), clock_ahead_ms }
     }
 
     /// Ends a replica's engine at once. What it wrote to disk stays.
@@ -203,14 +285,33 @@ impl World {
         }
     }
 
+    /// All connections are like this from now on.
+    pub async fn weather(&mut self, link: Link) {
+        self.partition(&[]).await;
+        self.link = link;
+        self.heal().await;
+    }
+
+    /// All connections take as long as this says, one way in milliseconds, and lose nothing.
+    pub async fn distances(&mut self, one_way_ms: impl Fn(usize, usize) -> u64) {
+        self.partition(&[]).await;
+        self.link = Link { latency_ms: 0, jitter_ms: 0, loss_permille: 0 };
+        self.connect(one_way_ms).await;
+    }
+
     /// Mends all connections.
     pub async fn heal(&mut self) {
+        let latency_ms = self.link.latency_ms;
+        self.connect(|_, _| latency_ms).await;
+    }
+
+    async fn connect(&mut self, latency_ms: impl Fn(usize, usize) -> u64) {
         for (from, to) in self.pairs() {
             if self.links.insert((from, to)) {
                 let link = simulated::Link {
-                    latency: Duration::from_millis(self.plan.link.latency_ms),
-                    jitter: Duration::from_millis(self.plan.link.jitter_ms),
-                    success_rate: success_rate(self.plan.link.loss_permille),
+                    latency: Duration::from_millis(latency_ms(from, to)),
+                    jitter: Duration::from_millis(self.link.jitter_ms),
+                    success_rate: success_rate(self.link.loss_permille),
                 };
                 let added = self.oracle.add_link(self.key(from), self.key(to), link).await;
                 added.expect("the link did not exist");
@@ -218,37 +319,23 @@ impl World {
         }
     }
 
-    /// Relays a message as [`crate::Ordering::relay`] does.
+    /// Relays a message as [`Ordering::relay`] does.
     pub fn relay(&self, from: usize, message: Bytes) {
-        let engine = self.engines[from].as_ref().expect("the replica is running");
-        // Best effort, here as there.
-        let _ = engine.outbox.try_send(message);
+        self.running(from).relay.relay(message);
     }
 
     /// What a running replica's engine tells about itself.
     pub fn status(&self, index: usize) -> Status {
-        let engine = self.engines[index].as_ref().expect("the replica is running");
-        engine.counters.status()
+        self.running(index).relay.status()
     }
 
-    /// A replica that runs no engine votes for two different blocks in the first view.
-    ///
-    /// # Panics
-    ///
-    /// If its engine is running.
-    pub async fn contradict(&self, index: usize) {
-        assert!(self.engines[index].is_none(), "replica {index} is running");
-        let setup = &self.setups[index];
-        let (votes, quota) = stack::quotas(setup)[0];
-        let pipe = self.control(index).register(votes, quota).await;
-        let (mut sender, _receiver) = pipe.expect("the network is running");
-        for payload in [1, 2].map(|byte| Digest([byte; 32])) {
-            let round = Round::new(Epoch::zero(), View::new(1));
-            let proposal = Proposal::new(round, View::zero(), payload);
-            let vote = Notarize::sign(&setup.scheme, proposal).expect("it is in the committee");
-            let vote: Vote<Scheme, Digest> = Vote::Notarize(vote);
-            sender.send(Recipients::All, vote.encode(), true);
-        }
+    /// Whether a replica's engine is running.
+    pub fn is_running(&self, index: usize) -> bool {
+        self.engines[index].is_some()
+    }
+
+    fn running(&self, index: usize) -> &Engine {
+        self.engines[index].as_ref().expect("the replica is running")
     }
 
     /// Lets simulated time pass.
@@ -258,9 +345,7 @@ impl World {
 
     /// Simulated time since the simulation's first scenario began.
     pub fn now_ms(&self) -> u64 {
-        let now = self.context.current().duration_since(std::time::UNIX_EPOCH);
-        let ms = now.expect("simulated time starts at the epoch").as_millis();
-        u64::try_from(ms).expect("simulations are short")
+        now_ms(&self.context)
     }
 
     fn key(&self, index: usize) -> PublicKey {
@@ -279,6 +364,34 @@ impl World {
             .filter(|(from, to)| from != to)
             .collect()
     }
+}
+
+/// One end of a simulated channel.
+type Pipe = stack::Pipe<Sender<PublicKey, Context>, Receiver<PublicKey>>;
+type Links = (Manager<PublicKey, Context>, Control<PublicKey, Context>);
+
+/// Runs an engine on these channels.
+fn run<S, R>(
+    context: &Context,
+    setup: Setup,
+    network: Links,
+    channels: [stack::Pipe<S, R>; 6],
+    replica: Arc<dyn DynReplica>,
+) -> Engine
+where
+    S: commonware_p2p::Sender<PublicKey = PublicKey>,
+    R: commonware_p2p::Receiver<PublicKey = PublicKey>,
+{
+    let (outbox, outbox_receiver) = mpsc::channel(64);
+    let relay = Relay { outbox, counters: Arc::default() };
+    let (status, name) = (Arc::clone(&relay.counters), setup.partition_prefix.clone());
+    let task = context.child("replica").with_attribute("name", &name).spawn(move |context| async move {
+        let channels = Channels::new(channels);
+        let engine = stack::start(context, setup, network, channels, replica, outbox_receiver, status);
+        let reason = engine.await.await;
+        panic!("{name}: {reason}");
+    });
+    Engine { task, relay }
 }
 
 /// The committee's namespace, for checking evidence.
@@ -306,9 +419,7 @@ fn setups(plan: &Plan) -> Vec<Setup> {
             "unused".into(),
         );
         config.leader_timeout_ms = plan.leader_timeout_ms;
-        let mut setup = Setup::parse(&config).expect("the plan is sound");
-        setup.partition_prefix = format!("replica-{index}-");
-        setup
+        Setup::parse(&config).expect("the plan is sound")
     };
     (0..plan.replicas).map(setup).collect()
 }
